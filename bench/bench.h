@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * `weir bench`: each figure stands beside the limit that the bare machine has for the same work, taken in interleaved
+ * rounds of one run. The two cores of a virtual machine move apart at times, so an absolute time means nothing: a round is
+ * limit, weir, limit, and counts only when both limits agree; what is reported is the median of the paired ratios.
+ */
+#ifndef WEIR_BENCH_BENCH_H
+#define WEIR_BENCH_BENCH_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct bench_options {
+    const char *const *names; /* of benches to run; none: all */
+    size_t name_count;
+    const char *bus; /* directory on tmpfs that the bench may fill, made and removed by the caller */
+    double seconds;  /* for all of it, about; 0: 60 */
+    int json;        /* one object a line, else a table */
+    int cpus[2];     /* the two processors used; -1: chosen */
+    int progress;    /* 1: say on stderr what is being measured */
+    int (*stop)(void); /* non-zero: end soon, or NULL */
+};
+
+/* 0: all within budget or without one; 1: something is not; negative errno: could not measure, reason on stderr. */
+int bench_run(const struct bench_options *options);
+
+/* Calls back with name and a line of description of each bench. */
+void bench_names(void (*callback)(const char *name, const char *what));
+
+#endif

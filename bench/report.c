@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "bench/report.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/utsname.h>
+
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return x < y ? -1 : x > y;
+}
+
+double report_median(double *values, size_t count)
+{
+    if (count == 0)
+        return 0;
+    qsort(values, count, sizeof *values, by_value);
+    return count % 2 ? values[count / 2] : (values[count / 2 - 1] + values[count / 2]) / 2;
+}
+
+void report_begin(int json)
+{
+    if (!json)
+        printf("%-11s %-34s %-5s %12s %12s %7s  %-12s %6s\n", "bench", "case", "cores", "weir", "limit", "ratio", "budget",
+               "rounds");
+}
+
+static int within(const struct report_row *row)
+{
+    double judged = row->limit > 0 ? row->ratio : row->value;
+    if (row->budget == 0)
+        return 1;
+    return row->budget_is_floor ? judged >= row->budget : judged <= row->budget;
+}
+
+static void print_number(double value, const char *unit)
+{
+    char text[32];
+    if (value == 0)
+        snprintf(text, sizeof text, "-");
+    else
+        snprintf(text, sizeof text, value < 10 ? "%.3f %s" : "%.1f %s", value, unit);
+    printf(" %12s", text);
+}
+
+int report_row(const struct report_row *row, int json)
+{
+    int ok = within(row);
+    if (json) {
+        struct utsname machine;
+        uname(&machine);
+        printf("{\"bench\":\"%s\",\"case\":\"%s\",\"cores\":\"%s\",\"value\":%.6g,\"unit\":\"%s\",", row->bench, row->name,
+               row->place, row->value, row->unit);
+        if (row->limit > 0)
+            printf("\"limit\":%.6g,\"ratio\":%.4f,", row->limit, row->ratio);
+        else
+            printf("\"limit\":null,\"ratio\":null,");
+        if (row->budget > 0)
+            printf("\"budget\":%.4g,\"within\":%s,", row->budget, ok ? "true" : "false");
+        else
+            printf("\"budget\":null,\"within\":null,");
+        printf("\"rounds\":%zu,\"kernel\":\"%s\",\"machine\":\"%s\"}\n", row->rounds, machine.release, machine.machine);
+    } else {
+        char budget[32] = "";
+        if (row->budget > 0)
+            snprintf(budget, sizeof budget, "%s %.4g%s", row->budget_is_floor ? ">=" : "<=", row->budget,
+                     ok ? "" : "  MISSED");
+        printf("%-11s %-34s %-5s", row->bench, row->name, row->place);
+        print_number(row->value, row->unit);
+        print_number(row->limit, row->unit);
+        if (row->limit > 0)
+            printf(" %6.2fx", row->ratio);
+        else
+            printf(" %7s", "");
+        printf("  %-12s %6zu\n", budget, row->rounds);
+    }
+    fflush(stdout);
+    return ok;
+}

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a command of `weir` is, and how it is called. main.c has the table of all. */
+#ifndef WEIR_CLI_COMMAND_H
+#define WEIR_CLI_COMMAND_H
+
+#include <stddef.h>
+
+#include "cli/options.h"
+
+enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
+
+struct command;
+
+struct call {
+    const struct command *command;
+    const char *bus; /* NULL: the default one */
+    int json;
+    const char **operands;
+    size_t operand_count;
+    const void *arguments; /* the command's own struct, filled by its options */
+};
+
+struct command {
+    const char *words; /* "ring create" */
+    const char *summary;
+    const char *operands; /* as the usage line shows them, "" if none */
+    size_t operands_min, operands_max;
+    const struct option *options; /* NULL: only those that all have; ends with a nameless one */
+    const void *defaults;         /* of the struct that the options fill, */
+    size_t arguments_bytes;       /* and its size */
+    const char *text;             /* more for --help, or NULL */
+    int hidden;                   /* not shown: started by weir itself */
+    int (*run)(const struct call *call);
+};
+
+extern const struct command ring_create_command, ring_ls_command, ring_info_command, ring_check_command,
+    ring_rm_command, pub_command, sub_command, stat_command, bench_command, demo_command, demo_publisher_command,
+    demo_consumer_command;
+
+#endif

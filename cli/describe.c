@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/describe.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/output.h"
+
+const char *describe_when_full(int when_full)
+{
+    switch (when_full) {
+    case WEIR_BLOCK:
+        return "block";
+    case WEIR_DROP_NEW:
+        return "drop-new";
+    case WEIR_DROP_OLD:
+        return "drop-old";
+    default:
+        return "unknown";
+    }
+}
+
+const char *describe_daemon(const struct weir_ring_info *info)
+{
+    if (!info->journaled)
+        return "none";
+    if (info->daemon_alive < 0)
+        return "unknown";
+    return info->daemon_alive ? "alive" : "absent";
+}
+
+const char *describe_role(int role)
+{
+    switch (role) {
+    case WEIR_PUBLISHER:
+        return "publisher";
+    case WEIR_READER:
+        return "reader";
+    case WEIR_DAEMON:
+        return "daemon";
+    default:
+        return "unknown";
+    }
+}
+
+const char *describe_life(int life)
+{
+    switch (life) {
+    case WEIR_ALIVE:
+        return "alive";
+    case WEIR_STOPPED:
+        return "stopped";
+    case WEIR_DEAD:
+        return "dead";
+    default:
+        return "unknown";
+    }
+}
+
+static void set_number(json_t *object, const char *name, uint64_t number)
+{
+    json_object_set_new(object, name, output_number(number));
+}
+
+static void set_text(json_t *object, const char *name, const char *text)
+{
+    json_object_set_new(object, name, json_string(text));
+}
+
+json_t *describe_info(const char *ring, const struct weir_ring_info *info)
+{
+    struct number_text buffer;
+    char text[40];
+    json_t *object = json_object();
+    set_text(object, "ring", ring);
+    for (size_t i = 0; i < sizeof info->ring_id; i++)
+        snprintf(text + 2 * i, 3, "%02x", info->ring_id[i]);
+    set_text(object, "ring_id", text);
+    set_text(object, "created", number_instant(&buffer, info->created_ns));
+    json_object_set_new(object, "exclusive", json_boolean(info->exclusive));
+    json_object_set_new(object, "journaled", json_boolean(info->journaled));
+    json_object_set_new(object, "fenced", json_boolean(info->fenced));
+    set_text(object, "when_full", describe_when_full(info->when_full));
+    snprintf(text, sizeof text, "%04o", (unsigned)info->mode);
+    set_text(object, "mode", text);
+    set_number(object, "uid", info->uid);
+    set_number(object, "gid", info->gid);
+    set_number(object, "segment_bytes", info->segment_bytes);
+    set_number(object, "memory_limit_bytes", info->memory_limit_bytes);
+    set_number(object, "memory_bytes", info->memory_bytes);
+    set_number(object, "slot_count", info->slot_count);
+    set_number(object, "slots_used", info->slots_used);
+    set_number(object, "max_readers", info->max_readers);
+    set_number(object, "max_publishers", info->max_publishers);
+    set_number(object, "reader_count", info->readers);
+    set_number(object, "publisher_count", info->publishers);
+    set_number(object, "epoch", info->epoch);
+    set_number(object, "first_position", info->first_position);
+    set_number(object, "memory_position", info->memory_position);
+    set_number(object, "end_position", info->end_position);
+    set_number(object, "visible", info->visible);
+    set_number(object, "written", info->written);
+    set_number(object, "durable", info->durable);
+    set_number(object, "lease", info->lease);
+    set_text(object, "daemon", describe_daemon(info));
+    json_object_set_new(object, "journal_error",
+                        info->journal_error ? json_string(strerror(info->journal_error)) : json_null());
+    set_number(object, "refused_count", info->refused_count);
+    if (info->refused_last_ns)
+        set_text(object, "refused_last", number_instant(&buffer, info->refused_last_ns));
+    return object;
+}
+
+static int keep_participant(void *ctx, const struct weir_participant *participant)
+{
+    struct people *people = ctx;
+    if (people->count == people->capacity) {
+        size_t capacity = people->capacity ? 2 * people->capacity : 16;
+        struct weir_participant *all = realloc(people->all, capacity * sizeof *all);
+        if (!all)
+            return -ENOMEM;
+        people->all = all;
+        people->capacity = capacity;
+    }
+    people->all[people->count++] = *participant;
+    return 0;
+}
+
+int people_ask(struct people *people, const char *bus, const char *ring)
+{
+    memset(people, 0, sizeof *people);
+    return weir_ring_participants(bus, ring, keep_participant, people);
+}
+
+void people_free(struct people *people)
+{
+    free(people->all);
+    memset(people, 0, sizeof *people);
+}

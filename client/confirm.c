@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Confirms: a comparison of two positions, and sleeping until it holds. */
+#include <errno.h>
+#include <string.h>
+
+#include "client/publisher.h"
+#include "weir.h"
+
+static bool is_visible(struct weir_pub *pub, uint64_t position)
+{
+    struct ring_view *view = &pub->attachment.view;
+    if (mem_load_acquire(&view->control->visible) > position)
+        return true;
+    if ((view->geometry.flags & RING_EXCLUSIVE) && pub->state.inside) /* mine alone, visible as they were sent */
+        return (pub->state.segment << view->geometry.segment_shift) + ((uint64_t)pub->state.end << RING_UNIT_SHIFT) > position;
+    return ring_visible_position(&pub->state) > position;
+}
+
+static int check_level(const struct weir_pub *pub, enum weir_level level)
+{
+    int r = attachment_check(&pub->attachment);
+    if (r < 0)
+        return r;
+    if (level > WEIR_REMOTE)
+        return fail(-EINVAL, "unknown level");
+    if (level != WEIR_VISIBLE && !(pub->attachment.view.geometry.flags & RING_JOURNALED))
+        return fail(-EINVAL, "ring %s is memory-only: nothing in it is ever written", pub->attachment.view.identity.name);
+    return 0;
+}
+
+static int not_yet(const struct weir_pub *pub)
+{
+    const struct ring_view *view = &pub->attachment.view;
+    if (mem_load_acquire(&view->control->removed))
+        return fail(-EIDRM, "ring %s was removed", view->identity.name);
+    fail_clear();
+    return -EAGAIN;
+}
+
+/* E8 progress: what was synced before the daemon's store is on disk for whoever sees it. */
+static int reached(struct weir_pub *pub, uint64_t position, enum weir_level level)
+{
+    struct ring_control *control = pub->attachment.view.control;
+    if (level == WEIR_VISIBLE)
+        return is_visible(pub, position) ? 0 : not_yet(pub);
+    const struct mem_u64 *word = level == WEIR_WRITTEN   ? &control->written
+                                 : level == WEIR_DURABLE ? &control->durable
+                                                         : &control->remote;
+    if (mem_load_acquire(word) > position)
+        return 0;
+    uint64_t error = mem_load_acquire(&control->journal_error);
+    if (error)
+        return fail(-EIO, "the journal of ring %s has stopped (%s); durable up to position %llu",
+                    pub->attachment.view.identity.name, strerror((int)error),
+                    (unsigned long long)mem_load_acquire(&control->durable));
+    return not_yet(pub);
+}
+
+int weir_pub_confirm(struct weir_pub *pub, uint64_t position, enum weir_level level)
+{
+    int r = check_level(pub, level);
+    return r < 0 ? r : reached(pub, position, level);
+}
+
+static void raise_want(struct mem_u64 *want, uint64_t position)
+{
+    for (;;) {
+        uint64_t now = mem_load_relaxed(want);
+        if (now >= position || mem_swap(want, now, position))
+            return;
+    }
+}
+
+int weir_pub_wait(struct weir_pub *pub, uint64_t position, enum weir_level level, int64_t timeout_ns)
+{
+    struct ring_view *view = &pub->attachment.view;
+    struct ring_control *control = view->control;
+    int r = check_level(pub, level);
+    if (r < 0 || (r = reached(pub, position, level)) != -EAGAIN || timeout_ns <= 0)
+        return r;
+    struct wait wait = wait_start(timeout_ns);
+    /* Nobody rings a bell for what becomes visible behind a slow claim: look every 0.2 ms. */
+    int64_t bound = level == WEIR_VISIBLE ? 200000 : SLEEP_BOUND_NS;
+    if (level != WEIR_VISIBLE)
+        raise_want(&control->confirm_want, position + 1);
+    for (;;) {
+        uint64_t seq = ring_bell_ask(&control->progress, &control->progress_want);
+        if (!view->ops->fence(view->ctx) && bound > SLEEP_BOUND_PENDING_NS) /* E6 sleep */
+            bound = SLEEP_BOUND_PENDING_NS;
+        r = reached(pub, position, level);
+        if (r != -EAGAIN)
+            return r;
+        int64_t left = wait_left(&wait, bound);
+        if (left == 0)
+            return fail(-ETIMEDOUT, level != WEIR_VISIBLE && !attachment_daemon_alive(&pub->attachment)
+                                        ? "not confirmed in time: nobody drains the ring: start weird"
+                                        : "not confirmed in time");
+        if (level != WEIR_VISIBLE)
+            attachment_ring(&control->work);
+        if (shm_sleep(attachment_futex(&control->progress), (uint32_t)seq, left) == -EINTR)
+            return fail(-EINTR, "interrupted while waiting for a confirm");
+    }
+}

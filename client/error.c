@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Versions and error texts. */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "client/attach.h"
+#include "weir.h"
+
+static _Thread_local char last_error[512];
+
+#define STRING_(x) #x
+#define STRING(x) STRING_(x)
+
+const char *weir_version(void)
+{
+    return STRING(WEIR_VERSION_MAJOR) "." STRING(WEIR_VERSION_MINOR) "." STRING(WEIR_VERSION_PATCH);
+}
+
+int fail(int error, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    vsnprintf(last_error, sizeof last_error, format, args);
+    va_end(args);
+    return error;
+}
+
+void fail_clear(void)
+{
+    last_error[0] = 0;
+}
+
+const char *weir_last_error(void)
+{
+    return last_error;
+}
+
+const char *weir_strerror(int error)
+{
+    static const struct {
+        int error;
+        const char *text;
+    } texts[] = {
+        {EINVAL, "an argument is out of its range"},
+        {ENAMETOOLONG, "the name is longer than 64 characters"},
+        {EILSEQ, "names are made of A-Z a-z 0-9 . _ - and do not begin with a dot"},
+        {ENOENT, "there is no such ring"},
+        {EEXIST, "the ring exists already"},
+        {EACCES, "the files' rights do not allow it"},
+        {ENOMEM, "not enough memory"},
+        {EAGAIN, "nothing to do now: the ring is full, or has no further record yet"},
+        {ETIMEDOUT, "the time limit passed"},
+        {EPIPE, "records before the next one are missing"},
+        {EMSGSIZE, "the message is larger than a segment takes, or the buffer too small for it"},
+        {EBUSY, "held by a process that is alive"},
+        {EALREADY, "the sequence was published before"},
+        {ENOSPC, "a table of the ring is full"},
+        {EIDRM, "the ring was removed"},
+        {EIO, "the ring's journal has stopped after a disk error"},
+        {EBADMSG, "the bytes make no sense: the ring or its journal is damaged"},
+        {EMEDIUMTYPE, "this is not a ring of weir's"},
+        {EPROTONOSUPPORT, "the ring has another layout version"},
+        {ECHILD, "the handle was opened by the parent of this process"},
+        {EINTR, "interrupted by a signal"},
+        {EPERM, "the handle was not opened for this"},
+    };
+    if (error >= 0)
+        return "success";
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        if (texts[i].error == -error)
+            return texts[i].text;
+    const char *name = strerrordesc_np(-error);
+    return name ? name : "unknown error";
+}

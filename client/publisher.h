@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef WEIR_CLIENT_PUBLISHER_H
+#define WEIR_CLIENT_PUBLISHER_H
+
+#include "client/attach.h"
+
+struct weir_pub {
+    struct attachment attachment;
+    struct ring_publisher_state state;
+    /* The open claim of weir_pub_claim() */
+    uint16_t claim_tag;
+    uint32_t claim_flags;
+    uint32_t claim_meta_bytes;
+    uint64_t claim_sequence;
+    uint64_t claim_position;
+    size_t claim_data_bytes;
+    uint8_t *scratch; /* encoded headers; UINT16_MAX bytes, made when first needed */
+};
+
+/* A span of time being waited out. */
+struct wait {
+    uint64_t deadline_ns; /* CLOCK_MONOTONIC; UINT64_MAX: never */
+};
+struct wait wait_start(int64_t timeout_ns);
+/* What is left of it, at most `bound`; 0: nothing. */
+int64_t wait_left(const struct wait *wait, int64_t bound_ns);
+
+#define SLEEP_BOUND_NS 50000000 /* a publisher may have died between its news and the wake */
+#define SLEEP_BOUND_PENDING_NS 5000000
+
+#endif

@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Creating, removing and listing rings. */
+#include <dirent.h>
+#include <errno.h>
+#include <grp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "client/attach.h"
+#include "journal/journal.h"
+#include "weir.h"
+
+#define DEFAULT_SEGMENT_BYTES 262144u
+#define DEFAULT_LIMIT_SEGMENTS 32u
+#define DEFAULT_READERS 16u
+#define DEFAULT_PUBLISHERS 8u
+#define NAMES_PER_RING 64u /* of publishers, and of cursors; more when more are admitted */
+
+int weir_bus_default(char *buffer, size_t buffer_bytes)
+{
+    struct shm_why why = {""};
+    fail_clear();
+    int fd = shm_bus_open(NULL, false, buffer, buffer_bytes, &why);
+    if (fd < 0)
+        return fail(fd, "%s", why.text);
+    close(fd);
+    return 0;
+}
+
+static uint32_t log2_of(uint64_t value)
+{
+    return (uint32_t)(63 - __builtin_clzll(value));
+}
+
+static uint32_t at_least(uint32_t value, uint32_t least)
+{
+    return value < least ? least : value;
+}
+
+/* From the caller's options to a geometry; segments grow as the memory limit needs it, unless they were asked for. */
+static int choose_geometry(const struct weir_ring_options *options, struct ring_geometry *ret_geometry)
+{
+    const char *reason = "";
+    uint64_t segment = options->segment_bytes ? options->segment_bytes : DEFAULT_SEGMENT_BYTES;
+    if (segment & (segment - 1))
+        return fail(-EINVAL, "segment bytes must be a power of two from 4096 (4 KiB) to 67108864 (64 MiB)");
+    if (options->exclusive && options->max_publishers > 1)
+        return fail(-EINVAL, "an exclusive ring has one publisher: leave max_publishers out");
+    struct ring_geometry g = {
+        .flags = (options->exclusive ? RING_EXCLUSIVE : 0u) | (options->journaled ? RING_JOURNALED : 0u),
+        .when_full = (uint32_t)options->when_full,
+        .segment_shift = log2_of(segment),
+        .max_publishers = options->exclusive ? 1 : options->max_publishers ? options->max_publishers : DEFAULT_PUBLISHERS,
+        .max_readers = options->max_readers ? options->max_readers : DEFAULT_READERS,
+        .features_incompatible = options->fenced ? RING_FEATURE_FENCED : 0};
+    g.max_producers = at_least(4 * g.max_publishers, NAMES_PER_RING);
+    g.max_cursors = at_least(4 * g.max_readers, NAMES_PER_RING);
+    for (;;) {
+        g.memory_limit_bytes = options->memory_limit_bytes ? options->memory_limit_bytes
+                                                           : (uint64_t)DEFAULT_LIMIT_SEGMENTS << g.segment_shift;
+        int r = ring_geometry_check(&g, &reason);
+        if (r == 0)
+            break;
+        bool grow = !options->segment_bytes && g.segment_shift < RING_SEGMENT_SHIFT_MAX &&
+                    g.memory_limit_bytes >> g.segment_shift > RING_SLOTS_MAX / 2;
+        if (!grow)
+            return fail(r, "%s", reason);
+        g.segment_shift++;
+    }
+    if (options->first_position & ((1ull << g.segment_shift) - 1))
+        return fail(-EINVAL, "the first position must be a multiple of the segment's %llu bytes", 1ull << g.segment_shift);
+    *ret_geometry = g;
+    return 0;
+}
+
+static int find_group(const char *group, gid_t *ret_gid)
+{
+    char *end;
+    unsigned long number = strtoul(group, &end, 10);
+    if (*group && !*end && number < UINT32_MAX) {
+        *ret_gid = (gid_t)number;
+        return 0;
+    }
+    struct group entry, *found = NULL;
+    char buffer[4096];
+    int r = getgrnam_r(group, &entry, buffer, sizeof buffer, &found);
+    if (!found)
+        return fail(r ? -r : -EINVAL, "there is no group %s", group);
+    *ret_gid = found->gr_gid;
+    return 0;
+}
+
+struct format {
+    const struct ring_geometry *geometry;
+    const struct ring_identity *identity;
+};
+
+static void format(void *ctx, void *control, void *readers, void *data)
+{
+    const struct format *format = ctx;
+    ring_format(control, readers, data, format->geometry, format->identity);
+}
+
+int weir_ring_create(const char *bus, const char *name, const struct weir_ring_options *options)
+{
+    static const struct weir_ring_options defaults = WEIR_RING_OPTIONS_INIT;
+    struct ring_geometry geometry;
+    struct shm_why why = {""};
+    char path[256];
+    fail_clear();
+    if (!options)
+        options = &defaults;
+    if (!name || options->size != sizeof *options)
+        return fail(-EINVAL, "weir_ring_create: name is NULL, or options.size is not sizeof(struct weir_ring_options)");
+    int r = shm_name_check(name);
+    if (r < 0)
+        return fail(r, "ring name \"%.80s\": %s", name, weir_strerror(r));
+    if (options->mode & ~0666u)
+        return fail(-EINVAL, "mode %o: rights are made of read and write bits (octal 0 to 0666)", options->mode);
+    if ((r = choose_geometry(options, &geometry)) < 0)
+        return r;
+
+    struct ring_identity identity = {.created_ns = shm_wall_ns(), .epoch = 1, .start = options->first_position};
+    strcpy(identity.name, name);
+    if (getrandom(identity.ring_id, sizeof identity.ring_id, 0) != (ssize_t)sizeof identity.ring_id)
+        return fail(-errno, "no random bytes for the ring's id");
+    struct format what = {&geometry, &identity};
+    struct shm_create create = {.name = name,
+                                .sizes = {geometry.control_bytes, geometry.readers_bytes, geometry.data_bytes},
+                                .mode = options->mode ? options->mode : 0600,
+                                .format = format,
+                                .ctx = &what};
+    if (options->group) {
+        if ((r = find_group(options->group, &create.gid)) < 0)
+            return r;
+        create.set_gid = true;
+    }
+    int bus_fd = shm_bus_open(bus, true, path, sizeof path, &why);
+    if (bus_fd < 0)
+        return fail(bus_fd, "%s", why.text);
+    r = shm_create(bus_fd, &create, &why);
+    close(bus_fd);
+    return r < 0 ? fail(r, "%s", why.text[0] ? why.text : weir_strerror(r)) : 0;
+}
+
+/* -- removing ------------------------------------------------------------------------------------------------------ */
+
+static int count_living(void *ctx, const struct weir_participant *participant)
+{
+    if (participant->role != WEIR_DAEMON && participant->life != WEIR_DEAD)
+        ++*(int *)ctx;
+    return 0;
+}
+
+/* The journal directory DIR/NAME that the ring's link names: DIR opened, or negative. */
+static int journal_parent(const struct attachment *attachment, const char *name)
+{
+    char target[4096];
+    ssize_t length = readlinkat(attachment->shm.dir_fd, "journal", target, sizeof target - 1);
+    if (length < 0)
+        return -errno;
+    target[length] = 0;
+    char *slash = strrchr(target, '/');
+    if (!slash || slash == target || strcmp(slash + 1, name) != 0)
+        return -EINVAL;
+    *slash = 0;
+    int fd = open(target, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return fd < 0 ? -errno : fd;
+}
+
+int weir_ring_remove(const char *bus, const char *name, int force, int keep_journal)
+{
+    struct attachment attachment;
+    struct shm_why why = {""};
+    char path[256];
+    int living = 0;
+    fail_clear();
+    int bus_fd = shm_bus_open(bus, false, path, sizeof path, &why);
+    if (bus_fd < 0)
+        return fail(bus_fd, "%s", why.text);
+    int r = attachment_open(&attachment, bus, name, SHM_PUBLISH, false);
+    bool sound = r == 0;
+    if (r == -ENOENT || r == -EACCES || (r < 0 && !force))
+        goto out;
+    if (sound && !force && (r = weir_ring_participants(bus, name, count_living, &living)) == 0 && living > 0)
+        r = fail(-EBUSY, "ring %s is used by %d processes that are alive (weir stat %s names them; --force removes it)", name,
+                 living, name);
+    if (sound && r < 0)
+        goto close;
+    /* The name first: killed after that, nobody can attach any more; a journal that stayed brings the ring back when weird starts, and
+     * removing it again finishes the work. */
+    int journal_fd = sound && !keep_journal ? journal_parent(&attachment, name) : -1;
+    r = shm_remove(bus_fd, name, &why);
+    if (r < 0)
+        fail(r, "%s", why.text[0] ? why.text : weir_strerror(r));
+    if (r == 0 && sound) {
+        struct ring_control *control = attachment.view.control;
+        mem_store_release(&control->removed, 1);
+        attachment_ring(&control->records);
+        attachment_ring(&control->progress);
+        attachment_ring(&control->work);
+    }
+    if (r == 0 && journal_fd >= 0) {
+        r = journal_remove(journal_fd, name);
+        if (r < 0)
+            fail(r, "ring %s is removed, its journal is not: %s", name, weir_strerror(r));
+    }
+    if (journal_fd >= 0)
+        close(journal_fd);
+close:
+    if (sound)
+        attachment_close(&attachment);
+out:
+    close(bus_fd);
+    return r;
+}
+
+/* -- listing ------------------------------------------------------------------------------------------------------- */
+
+static int is_ring(const struct dirent *entry)
+{
+    return shm_name_check(entry->d_name) == 0 && (entry->d_type == DT_DIR || entry->d_type == DT_UNKNOWN);
+}
+
+int weir_ring_list(const char *bus, int (*callback)(void *ctx, const char *name), void *ctx)
+{
+    struct dirent **entries;
+    struct shm_why why = {""};
+    char path[256];
+    fail_clear();
+    int bus_fd = shm_bus_open(bus, false, path, sizeof path, &why);
+    if (bus_fd < 0)
+        return fail(bus_fd, "%s", why.text);
+    int count = scandirat(bus_fd, ".", &entries, is_ring, alphasort);
+    int r = count < 0 ? fail(-errno, "cannot read the bus %s", path) : 0;
+    for (int i = 0; i < count; i++) {
+        if (r == 0)
+            r = callback(ctx, entries[i]->d_name);
+        free(entries[i]);
+    }
+    if (count >= 0)
+        free(entries);
+    close(bus_fd);
+    return r;
+}

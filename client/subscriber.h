@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef WEIR_CLIENT_SUBSCRIBER_H
+#define WEIR_CLIENT_SUBSCRIBER_H
+
+#include "client/attach.h"
+#include "journal/journal.h"
+#include "weir.h"
+
+struct weir_sub {
+    struct attachment attachment;
+    struct ring_reader_state reader;
+    struct journal_reader *journal; /* opened when first needed */
+    bool in_journal;                /* the position is the journal reader's */
+    bool has_cursor;
+    int64_t spin_ns;
+    uint64_t gate_told; /* segment that publishers were last told about */
+    uint32_t empty_polls;
+    struct weir_gap gap;
+};
+
+/* -- backlog.c: where records come from ----------------------------------------------------------------------------- */
+
+/* Goes to a position in memory or in the journal; a gap there is found by the next fetch. */
+int backlog_seek(struct weir_sub *sub, uint64_t position);
+/* The same for a position that came from outside: -EINVAL unless a record starts there. */
+int backlog_seek_checked(struct weir_sub *sub, uint64_t position);
+/* Goes to the oldest record kept anywhere. */
+int backlog_seek_oldest(struct weir_sub *sub);
+/* The next record, not passed yet: 1, 0: none, -EPIPE: sub->gap, the position is behind it; other errors. */
+int backlog_fetch(struct weir_sub *sub, struct ring_item *ret_item);
+void backlog_pass(struct weir_sub *sub, const struct ring_item *item);
+/* After waiting a while: repairs what the dead left at my position. 1: fetch again. *ret_pending: sleep short. */
+int backlog_look(struct weir_sub *sub, bool *ret_pending);
+void backlog_close(struct weir_sub *sub);
+
+#endif

@@ -1,0 +1,326 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "daemon/drain.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "daemon/bell.h"
+#include "daemon/doze.h"
+#include "daemon/drain_ring.h"
+#include "daemon/log.h"
+
+/* A round gives each ring this much before the next one has its turn. */
+#define DRAIN_ROUND_BYTES (4ull << 20)
+/* Without anybody who waits, records are collected this long before a sync. */
+#define DRAIN_COLLECT_NS 10000000ull
+#define DRAIN_NAP_MIN_NS 200000ull
+/* Publishers are asked to wake us only for naps from here on, so that busy ones never have to. */
+#define DRAIN_NAP_ASK_NS 5000000ull
+/* Whoever publishes rings, and whoever dies before it rings is seen by the supervisor, which wakes us: this is for one that
+ * was stopped in between. At 50 ms an idle daemon took more than 0.1 % of a core. */
+#define DRAIN_NAP_MAX_NS 200000000ull
+/* A claim that stands still this long is looked at. */
+#define DRAIN_QUIET_NS 1000000ull
+#define DRAIN_FINISH_NS 5000000000ull
+
+struct drain_thread {
+    pthread_t thread;
+    struct drain_pool *pool;
+    uint32_t number;
+    struct mem_u64 bell; /* others wake it */
+    struct mem_u64 sleeps;
+
+    /* Its own. */
+    uint64_t generation;
+    struct drain_ring **rings;
+    uint32_t count, capacity;
+    struct drain_buffer buffer;
+    uint64_t nap_ns;
+    uint64_t tended_ns;
+};
+
+struct drain_pool {
+    const struct place *place;
+    struct registry *registry;
+    struct mem_u64 finish;
+    uint32_t count;
+    struct drain_thread threads[];
+};
+
+/* -- which rings ----------------------------------------------------------------------------------------------------- */
+
+static bool drain_take(void *ctx, struct weird_ring *ring)
+{
+    struct drain_thread *thread = ctx;
+    if (!ring->journaled || ring->hash % thread->pool->count != thread->number || mem_load_acquire(&ring->bound) == 0)
+        return false;
+    for (uint32_t i = 0; i < thread->count; i++) {
+        if (thread->rings[i]->ring == ring)
+            return false;
+    }
+    if (thread->count == thread->capacity) {
+        uint32_t capacity = thread->capacity ? 2 * thread->capacity : 16;
+        struct drain_ring **rings = reallocarray(thread->rings, capacity, sizeof(void *));
+        if (!rings)
+            return true;
+        thread->rings = rings;
+        thread->capacity = capacity;
+    }
+    if (!weird_ring_get(ring))
+        return false;
+    /* Opened outside the read-side section: see drain_refresh(). */
+    struct drain_ring *drain = calloc(1, sizeof *drain);
+    if (!drain) {
+        weird_ring_put(ring);
+        return true;
+    }
+    drain->ring = ring;
+    thread->rings[thread->count++] = drain;
+    return false;
+}
+
+/* The ring is on its way out. If its journal stays, it gets what is still in memory. */
+static void drain_let_go(struct drain_thread *thread, struct drain_ring *drain)
+{
+    struct weird_ring *ring = drain->ring;
+    if (faccessat(thread->pool->place->journal_fd, ring->name, F_OK, 0) == 0 && mem_load_acquire(&ring->hurt) == 0) {
+        drain->quiet = true;
+        drain_ring_finish(drain, &thread->buffer, shm_now_ns() + DRAIN_FINISH_NS);
+    }
+    drain_ring_close(drain);
+    weird_ring_put(ring);
+}
+
+static void drain_refresh(struct drain_thread *thread)
+{
+    uint64_t generation = mem_load_acquire(&thread->pool->registry->generation);
+    if (generation == thread->generation)
+        return;
+    thread->generation = generation;
+    for (uint32_t i = 0; i < thread->count;) {
+        struct drain_ring *drain = thread->rings[i];
+        if (mem_load_acquire(&drain->ring->gone) == 0) {
+            i++;
+            continue;
+        }
+        drain_let_go(thread, drain);
+        thread->rings[i] = thread->rings[--thread->count];
+    }
+    uint32_t before = thread->count;
+    registry_walk(thread->pool->registry, drain_take, thread);
+    for (uint32_t i = before; i < thread->count; i++)
+        drain_ring_begin(thread->rings[i]);
+}
+
+/* -- one round ------------------------------------------------------------------------------------------------------- */
+
+static bool drain_unsynced(const struct drain_ring *drain)
+{
+    return !drain->stopped && drain->written != drain->durable;
+}
+
+static bool drain_write_all(struct drain_thread *thread)
+{
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < thread->count; i++) {
+        if (!thread->rings[i]->stopped)
+            bytes += drain_ring_write(thread->rings[i], &thread->buffer, DRAIN_ROUND_BYTES, shm_now_ns());
+    }
+    return bytes != 0;
+}
+
+/* Group commit: when one ring's turn has come, every ring that has written something is synced in the same round. */
+static bool drain_sync_all(struct drain_thread *thread, uint64_t *ret_due_ns)
+{
+    uint64_t now_ns = shm_now_ns();
+    bool due = false;
+    *ret_due_ns = UINT64_MAX;
+    for (uint32_t i = 0; i < thread->count && !due; i++) {
+        const struct drain_ring *drain = thread->rings[i];
+        if (!drain_unsynced(drain))
+            continue;
+        uint64_t due_ns = drain->unsynced_ns + DRAIN_COLLECT_NS;
+        due = drain->wanted || now_ns >= due_ns || drain->written - drain->durable >= drain->batch_bytes;
+        if (due_ns < *ret_due_ns)
+            *ret_due_ns = due_ns;
+    }
+    for (uint32_t i = 0; i < thread->count && due; i++) {
+        if (drain_unsynced(thread->rings[i]))
+            drain_ring_sync(thread->rings[i]);
+    }
+    return due;
+}
+
+/* What is due now and then, also while others keep the thread busy. True: a claim in the way was repaired. */
+static bool drain_tend_all(struct drain_thread *thread)
+{
+    uint64_t now_ns = shm_now_ns();
+    bool repaired = false;
+    if (now_ns - thread->tended_ns < DRAIN_QUIET_NS)
+        return false;
+    thread->tended_ns = now_ns;
+    for (uint32_t i = 0; i < thread->count; i++) {
+        struct drain_ring *drain = thread->rings[i];
+        if (!drain->stopped)
+            drain_ring_checkpoint(drain, now_ns);
+        if (!drain->stopped && drain->quiet_ns && now_ns - drain->quiet_ns >= DRAIN_QUIET_NS)
+            repaired |= drain_ring_look(drain);
+    }
+    return repaired;
+}
+
+/* -- sleeping -------------------------------------------------------------------------------------------------------- */
+
+/* True: somebody who was not asked before to wake us is now: look once more. */
+static bool drain_ask_all(struct drain_thread *thread)
+{
+    bool asked = false;
+    for (uint32_t i = 0; i < thread->count; i++) {
+        if (!thread->rings[i]->stopped)
+            asked |= drain_ring_ask(thread->rings[i]);
+    }
+    return asked;
+}
+
+static void drain_nap(struct drain_thread *thread, uint32_t bell, uint64_t nap_ns)
+{
+    struct doze_word words[DOZE_WORDS_MAX];
+    uint32_t count = 0;
+    words[count++] = (struct doze_word){bell_futex(&thread->bell), bell};
+    for (uint32_t i = 0; i < thread->count; i++) {
+        const struct drain_ring *drain = thread->rings[i];
+        if (drain->stopped)
+            continue;
+        if (count == DOZE_WORDS_MAX) {
+            if (nap_ns > DOZE_BLIND_NS)
+                nap_ns = DOZE_BLIND_NS;
+            break;
+        }
+        words[count++] =
+            (struct doze_word){bell_futex(&drain->ring->attachment.drain.view.control->work.seq), drain->work_seq};
+    }
+    mem_store_relaxed(&thread->sleeps, mem_load_relaxed(&thread->sleeps) + 1);
+    doze(words, count, (int64_t)nap_ns);
+}
+
+/* Nothing was found. Sleeps, unless there is a reason to look again at once. */
+static void drain_rest(struct drain_thread *thread, uint32_t bell, uint64_t due_ns)
+{
+    uint64_t nap_ns = thread->nap_ns;
+    bool pending = false;
+    for (uint32_t i = 0; i < thread->count; i++)
+        pending |= !thread->rings[i]->stopped && thread->rings[i]->pending;
+    if (pending && nap_ns > DOZE_BLIND_NS)
+        nap_ns = DOZE_BLIND_NS;
+    if (due_ns != UINT64_MAX) {
+        uint64_t now_ns = shm_now_ns();
+        uint64_t left_ns = due_ns > now_ns ? due_ns - now_ns : 0;
+        nap_ns = left_ns < nap_ns ? left_ns : nap_ns;
+    } else if (nap_ns >= DRAIN_NAP_ASK_NS && !pending && drain_ask_all(thread)) {
+        /* E6 sleep: either a publisher sees that it was asked, or the next round sees its record. */
+        mem_fence_full();
+        if (thread->pool->place->fence_self || !shm_fence())
+            nap_ns = DOZE_BLIND_NS;
+        else
+            return;
+    }
+    drain_nap(thread, bell, nap_ns);
+    thread->nap_ns = 2 * thread->nap_ns < DRAIN_NAP_MAX_NS ? 2 * thread->nap_ns : DRAIN_NAP_MAX_NS;
+}
+
+/* -- thread ---------------------------------------------------------------------------------------------------------- */
+
+static void drain_end(struct drain_thread *thread)
+{
+    uint64_t deadline_ns = shm_now_ns() + DRAIN_FINISH_NS;
+    for (uint32_t i = 0; i < thread->count; i++)
+        drain_ring_finish(thread->rings[i], &thread->buffer, deadline_ns);
+    for (uint32_t i = 0; i < thread->count; i++) {
+        struct weird_ring *ring = thread->rings[i]->ring;
+        drain_ring_close(thread->rings[i]);
+        weird_ring_put(ring);
+    }
+    free(thread->rings);
+    free(thread->buffer.bytes);
+}
+
+static void *drain_main(void *argument)
+{
+    struct drain_thread *thread = argument;
+    rcu_register_thread();
+    thread->nap_ns = DRAIN_NAP_MIN_NS;
+    for (;;) {
+        uint32_t bell = (uint32_t)mem_load_acquire(&thread->bell);
+        bool finish = mem_load_acquire(&thread->pool->finish);
+        drain_refresh(thread);
+        if (finish)
+            break;
+        uint64_t due_ns;
+        bool found = drain_write_all(thread);
+        bool synced = drain_sync_all(thread, &due_ns);
+        bool repaired = drain_tend_all(thread);
+        if (found || synced || repaired)
+            thread->nap_ns = DRAIN_NAP_MIN_NS;
+        else
+            drain_rest(thread, bell, due_ns);
+    }
+    drain_end(thread);
+    rcu_unregister_thread();
+    return NULL;
+}
+
+int drain_start(struct drain_pool **ret_pool, const struct place *place, struct registry *registry, uint32_t count)
+{
+    struct drain_pool *pool = calloc(1, sizeof *pool + count * sizeof pool->threads[0]);
+    if (!pool)
+        return -ENOMEM;
+    pool->place = place;
+    pool->registry = registry;
+    pool->count = count;
+    for (uint32_t i = 0; i < count; i++) {
+        pool->threads[i].pool = pool;
+        pool->threads[i].number = i;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        int r = pthread_create(&pool->threads[i].thread, NULL, drain_main, &pool->threads[i]);
+        if (r != 0) {
+            pool->count = i;
+            drain_finish(pool);
+            return -r;
+        }
+        pthread_setname_np(pool->threads[i].thread, "weird-drain");
+    }
+    *ret_pool = pool;
+    return 0;
+}
+
+void drain_wake(struct drain_pool *pool, const struct weird_ring *ring)
+{
+    bell_ring(&pool->threads[ring->hash % pool->count].bell);
+}
+
+void drain_wake_all(struct drain_pool *pool)
+{
+    for (uint32_t i = 0; i < pool->count; i++)
+        bell_ring(&pool->threads[i].bell);
+}
+
+void drain_finish(struct drain_pool *pool)
+{
+    if (!pool)
+        return;
+    mem_store_release(&pool->finish, 1);
+    drain_wake_all(pool);
+    for (uint32_t i = 0; i < pool->count; i++)
+        pthread_join(pool->threads[i].thread, NULL);
+    free(pool);
+}
+
+uint64_t drain_sleeps(const struct drain_pool *pool)
+{
+    uint64_t sleeps = 0;
+    for (uint32_t i = 0; i < pool->count; i++)
+        sleeps += mem_load_relaxed(&pool->threads[i].sleeps);
+    return sleeps;
+}

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The drain threads. Rings are spread over them by the hash of their names; a ring's drain state belongs to one thread. */
+#ifndef WEIR_DAEMON_DRAIN_H
+#define WEIR_DAEMON_DRAIN_H
+
+#include <pthread.h>
+
+#include "daemon/place.h"
+#include "daemon/registry.h"
+
+#define DRAIN_THREADS_MAX 64u
+
+struct drain_pool;
+
+/* Starts `count` threads. */
+int drain_start(struct drain_pool **ret_pool, const struct place *place, struct registry *registry, uint32_t count);
+/* Wakes the thread that has this ring, or all: the registry changed, or memory was repaired. Any thread. */
+void drain_wake(struct drain_pool *pool, const struct weird_ring *ring);
+void drain_wake_all(struct drain_pool *pool);
+/* Drains what is committed by now, syncs, saves, closes the journals, and ends the threads. NULL is allowed. */
+void drain_finish(struct drain_pool *pool);
+/* How often the threads slept, for tests. */
+uint64_t drain_sleeps(const struct drain_pool *pool);
+
+#endif

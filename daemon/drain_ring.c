@@ -1,0 +1,371 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Invariants, at any instruction:
+ *   1. control.durable <= what is synced: it is stored after journal_sync() returned 0 for all below it.
+ *   2. control.drained <= control.durable: memory is given up only for what is safe.
+ *   3. control.lease <= the lease in the journal's meta: it is stored after journal_set_meta() returned 0.
+ *   4. after a failed write or sync nothing of 1 to 3 is raised again, and control.journal_error says why.
+ *   5. what goes to disk was checked in a copy that nobody else can change.
+ * The ring's memory is touched under a guard alone; the journal is never.
+ */
+#include "daemon/drain_ring.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/bell.h"
+#include "daemon/guard.h"
+#include "daemon/log.h"
+
+#define DRAIN_BATCH_BYTES (8ull << 20)
+#define DRAIN_COPY_BYTES (1ull << 20)
+#define DRAIN_ALIGNMENT 4096u
+
+static struct ring_view *drain_view(const struct drain_ring *drain)
+{
+    return &drain->ring->attachment.drain.view;
+}
+
+/* -- stopping ------------------------------------------------------------------------------------------------------- */
+
+static int drain_stop_step(void *argument)
+{
+    struct drain_ring *drain = argument;
+    struct ring_control *control = drain_view(drain)->control;
+    mem_store_release(&control->journal_error, (uint64_t)drain->stopped); /* E8 progress */
+    bell_ring(&control->progress.seq);
+    return 0;
+}
+
+static void drain_hurt(struct drain_ring *drain)
+{
+    drain->stopped = EFAULT;
+    weird_ring_hurt(drain->ring);
+}
+
+static void drain_stop(struct drain_ring *drain, int error, const char *what)
+{
+    if (error == -EFAULT) {
+        drain_hurt(drain);
+        return;
+    }
+    drain->stopped = -error;
+    if (!drain->quiet)
+        log_error("ring %s: %s at position %" PRIu64 ": %s. Its journal stops at %" PRIu64
+                  " and stays there until weird is started again",
+                  drain->ring->name, what, drain->written, strerror(-error), drain->durable);
+    if (guard_run(drain_stop_step, drain) < 0)
+        drain_hurt(drain);
+}
+
+/* -- copying -------------------------------------------------------------------------------------------------------- */
+
+struct drain_copy {
+    struct drain_ring *drain;
+    struct drain_buffer *buffer;
+    uint64_t bytes;
+    uint64_t needed; /* the next record takes a larger buffer */
+};
+
+static void drain_look_at_wishes(struct drain_ring *drain)
+{
+    const struct ring_control *control = drain_view(drain)->control;
+    drain->work_seq = (uint32_t)mem_load_acquire(&control->work.seq);
+    drain->wanted = mem_load_acquire(&control->confirm_want) > drain->durable ||
+                    bell_wanted(mem_load_acquire(&control->progress_want), mem_load_acquire(&control->progress.seq));
+}
+
+/*
+ * One run of committed records within one segment, as long as fits: whole records, and the padding between and behind them.
+ * The segment stays where it is, since it is not below control.drained.
+ */
+static int drain_copy_step(void *argument)
+{
+    struct drain_copy *copy = argument;
+    struct drain_ring *drain = copy->drain;
+    struct ring_view *view = drain_view(drain);
+    struct ring_reader_state *reader = &drain->reader;
+    uint64_t start = drain->written, at = start;
+    uint64_t segment = start >> view->geometry.segment_shift;
+    uint64_t end = (segment + 1) << view->geometry.segment_shift;
+    int r;
+    drain_look_at_wishes(drain);
+    if (!reader->inside || reader->segment != segment || ring_reader_position(reader) != start) {
+        r = ring_reader_seek(reader, start);
+        if (r < 0)
+            return r == -EAGAIN ? 0 : r;
+    }
+    const uint8_t *from = reader->base + (start & ((1ull << view->geometry.segment_shift) - 1));
+    struct ring_item item;
+    while ((r = ring_reader_peek(reader, &item)) == 1 && item.position < end) {
+        if (item.next - start > copy->buffer->capacity)
+            break;
+        ring_reader_pass(reader, &item);
+        at = item.next;
+    }
+    if (r == 1 && item.position < end) {
+        if (at == start)
+            copy->needed = item.next - start;
+    } else {
+        uint64_t padded = ring_reader_position(reader); /* peek went past padding, and maybe into the next segment */
+        if (padded > end)
+            padded = end;
+        if (padded - start <= copy->buffer->capacity)
+            at = padded;
+        else if (at == start)
+            copy->needed = padded - start;
+    }
+    if (at == start)
+        return r < 0 ? r : 0;
+    memcpy(copy->buffer->bytes, from, at - start);
+    copy->bytes = at - start;
+    return 0;
+}
+
+static bool drain_buffer_grow(struct drain_buffer *buffer, uint64_t capacity)
+{
+    if (capacity < DRAIN_COPY_BYTES)
+        capacity = DRAIN_COPY_BYTES;
+    capacity = (capacity + DRAIN_ALIGNMENT - 1) / DRAIN_ALIGNMENT * DRAIN_ALIGNMENT;
+    free(buffer->bytes);
+    buffer->bytes = aligned_alloc(DRAIN_ALIGNMENT, capacity);
+    buffer->capacity = buffer->bytes ? capacity : 0;
+    return buffer->bytes != NULL;
+}
+
+/* Bytes in the buffer, 0, or -errno. */
+static int64_t drain_copy(struct drain_ring *drain, struct drain_buffer *buffer)
+{
+    struct drain_copy copy = {.drain = drain, .buffer = buffer};
+    if (buffer->capacity == 0 && !drain_buffer_grow(buffer, DRAIN_COPY_BYTES))
+        return -ENOMEM;
+    int r = guard_run(drain_copy_step, &copy);
+    if (r == 0 && copy.needed) {
+        /* At most a segment: what ring_reader_peek() returns lies in one. */
+        if (!drain_buffer_grow(buffer, copy.needed))
+            return -ENOMEM;
+        drain->reader.inside = false;
+        copy.needed = 0;
+        r = guard_run(drain_copy_step, &copy);
+    }
+    return r < 0 ? r : (int64_t)copy.bytes;
+}
+
+/* -- writing -------------------------------------------------------------------------------------------------------- */
+
+static int drain_written_step(void *argument)
+{
+    struct drain_ring *drain = argument;
+    struct ring_view *view = drain_view(drain);
+    struct ring_control *control = view->control;
+    mem_store_release(&control->written, drain->written); /* E8 progress */
+    uint64_t visible = mem_load_acquire(&control->visible);
+    if (visible < drain->written)
+        mem_swap(&control->visible, visible, drain->written); /* a hint: who raced us knew as much */
+    if (ring_bell_news(view, &control->progress, &control->progress_want))
+        shm_wake_all(bell_futex(&control->progress.seq));
+    return 0;
+}
+
+static bool drain_write_run(struct drain_ring *drain, struct drain_buffer *buffer, uint64_t bytes, uint64_t now_ns)
+{
+    struct binding *binding = drain->binding;
+    struct names_drain names = {.names = &binding->names, .view = drain_view(drain)};
+    uint64_t valid = 0;
+    int damaged =
+        journal_seal(&binding->meta, drain->written, buffer->bytes, bytes, &valid, names_count_drained, &names);
+    int r = names.error;
+    if (r == 0 && binding->names.unsaved_name)
+        r = names_save(&binding->names, binding->writer); /* rule 2 of names.h */
+    if (r == 0 && damaged < 0 && valid < bytes)
+        bytes = valid;
+    if (r == 0 && bytes)
+        r = journal_write(binding->writer, drain->written, buffer->bytes, bytes);
+    if (r < 0) {
+        drain_stop(drain, r, "writing failed");
+        return false;
+    }
+    if (drain->written == drain->durable)
+        drain->unsynced_ns = now_ns;
+    drain->written += bytes;
+    if (guard_run(drain_written_step, drain) < 0) {
+        drain_hurt(drain);
+        return false;
+    }
+    if (damaged < 0) {
+        if (drain->written != drain->durable)
+            drain_ring_sync(drain);
+        if (!drain->stopped)
+            drain_stop(drain, damaged, "a record makes no sense");
+        return false;
+    }
+    return true;
+}
+
+uint64_t drain_ring_write(struct drain_ring *drain, struct drain_buffer *buffer, uint64_t limit, uint64_t now_ns)
+{
+    uint64_t total = 0;
+    while (!drain->stopped && total < limit && drain->written - drain->durable < drain->batch_bytes) {
+        int64_t bytes = drain_copy(drain, buffer);
+        if (bytes < 0) {
+            drain_stop(drain, (int)bytes,
+                       bytes == -ENOENT ? "records not yet written left the memory" : "reading failed");
+            break;
+        }
+        if (bytes == 0 || !drain_write_run(drain, buffer, (uint64_t)bytes, now_ns))
+            break;
+        total += (uint64_t)bytes;
+    }
+    if (total) {
+        drain->quiet_ns = 0;
+        drain->pending = false;
+    } else if (drain->quiet_ns == 0) {
+        drain->quiet_ns = now_ns;
+    }
+    return total;
+}
+
+/* -- syncing -------------------------------------------------------------------------------------------------------- */
+
+static int drain_durable_step(void *argument)
+{
+    struct drain_ring *drain = argument;
+    struct ring_view *view = drain_view(drain);
+    struct ring_control *control = view->control;
+    mem_store_release(&control->durable, drain->durable);           /* E8 progress */
+    mem_store_release(&control->drained, drain->durable);           /* E8 progress */
+    mem_store_release(&control->lease, drain->binding->meta.lease); /* E8 progress */
+    if (ring_bell_news(view, &control->progress, &control->progress_want))
+        shm_wake_all(bell_futex(&control->progress.seq));
+    return 0;
+}
+
+static void drain_tell(struct drain_ring *drain)
+{
+    if (guard_run(drain_durable_step, drain) < 0)
+        drain_hurt(drain);
+}
+
+static void drain_lease(struct drain_ring *drain)
+{
+    int r = binding_lease(drain->binding, drain->durable);
+    if (r < 0)
+        drain_stop(drain, r, "leasing positions failed");
+    else if (r > 0)
+        drain_tell(drain);
+}
+
+void drain_ring_sync(struct drain_ring *drain)
+{
+    int r = journal_sync(drain->binding->writer);
+    if (r < 0) {
+        drain_stop(drain, r, "syncing failed");
+        return;
+    }
+    drain->durable = drain->written;
+    names_synced(&drain->binding->names, drain->durable);
+    drain_tell(drain);
+    if (!drain->stopped)
+        drain_lease(drain);
+}
+
+/* -- now and then --------------------------------------------------------------------------------------------------- */
+
+static int drain_look_step(void *argument)
+{
+    struct drain_ring *drain = argument;
+    return ring_reader_look(&drain->reader, &drain->pending);
+}
+
+bool drain_ring_look(struct drain_ring *drain)
+{
+    int r = guard_run(drain_look_step, drain);
+    if (r < 0)
+        drain_stop(drain, r, "a claim makes no sense");
+    return r > 0;
+}
+
+void drain_ring_checkpoint(struct drain_ring *drain, uint64_t now_ns)
+{
+    int r = names_checkpoint(&drain->binding->names, drain_view(drain), drain->binding->writer, now_ns);
+    if (r < 0)
+        drain_stop(drain, r, "saving names failed");
+}
+
+static int drain_ask_step(void *argument)
+{
+    struct drain_ring *drain = argument;
+    struct ring_control *control = drain_view(drain)->control;
+    uint64_t before = mem_load_acquire(&control->work_want);
+    drain->work_seq = (uint32_t)ring_bell_ask(&control->work, &control->work_want);
+    return mem_load_acquire(&control->work_want) != before;
+}
+
+bool drain_ring_ask(struct drain_ring *drain)
+{
+    int r = guard_run(drain_ask_step, drain);
+    if (r < 0)
+        drain_hurt(drain);
+    return r > 0;
+}
+
+/* -- from beginning to end ------------------------------------------------------------------------------------------- */
+
+void drain_ring_begin(struct drain_ring *drain)
+{
+    drain->binding = drain->ring->binding;
+    drain->reader.view = drain_view(drain);
+    drain->written = drain->durable = drain->binding->durable;
+    /* A sync costs less than waiting publishers do: it is never put off until memory is short. */
+    drain->batch_bytes = drain->binding->memory_bytes / 4;
+    if (drain->batch_bytes > DRAIN_BATCH_BYTES)
+        drain->batch_bytes = DRAIN_BATCH_BYTES;
+    drain_lease(drain);
+}
+
+void drain_ring_close(struct drain_ring *drain)
+{
+    binding_close(drain->binding);
+    drain->ring->binding = NULL;
+    free(drain);
+}
+
+struct drain_end {
+    struct drain_ring *drain;
+    uint64_t position;
+};
+
+static int drain_end_step(void *argument)
+{
+    struct drain_end *end = argument;
+    end->position = ring_end_position(drain_view(end->drain));
+    return 0;
+}
+
+void drain_ring_finish(struct drain_ring *drain, struct drain_buffer *buffer, uint64_t deadline_ns)
+{
+    struct drain_end end = {.drain = drain};
+    if (!drain->stopped && guard_run(drain_end_step, &end) < 0)
+        drain_hurt(drain);
+    while (!drain->stopped) {
+        uint64_t now_ns = shm_now_ns();
+        uint64_t bytes = 0;
+        if (drain->written < end.position && now_ns < deadline_ns)
+            bytes = drain_ring_write(drain, buffer, drain->batch_bytes, now_ns);
+        if (drain->stopped)
+            break;
+        if (drain->written != drain->durable)
+            drain_ring_sync(drain);
+        if (bytes == 0)
+            break;
+    }
+    if (!drain->stopped)
+        drain_ring_checkpoint(drain, UINT64_MAX);
+    if (!drain->stopped) {
+        int r = binding_record(drain->binding, drain->durable);
+        if (r < 0)
+            drain_stop(drain, r, "recording the end failed");
+    }
+}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Draining one ring: from its memory through a private copy into its journal. Each belongs to one drain thread. */
+#ifndef WEIR_DAEMON_DRAIN_RING_H
+#define WEIR_DAEMON_DRAIN_RING_H
+
+#include "daemon/registry.h"
+
+/* Where records are copied, checked and sealed. One for each thread; grows to the largest record seen. */
+struct drain_buffer {
+    uint8_t *bytes;
+    uint64_t capacity;
+};
+
+struct drain_ring {
+    struct weird_ring *ring;
+    struct binding *binding;
+    struct ring_reader_state reader;
+    uint64_t written;     /* behind what was given to the kernel */
+    uint64_t durable;     /* behind what was synced */
+    uint64_t unsynced_ns; /* since when something waits for a sync; only while written != durable */
+    uint64_t quiet_ns;    /* since when nothing was found; 0: something was */
+    uint64_t batch_bytes; /* synced at the latest when so much is not */
+    uint32_t work_seq;    /* low half of control.work.seq, read before the last look */
+    bool wanted;          /* somebody waits for progress */
+    bool pending;         /* somebody has a claim at or past our position */
+    bool quiet;           /* errors are expected and not told: the ring is being removed */
+    int stopped;          /* errno that ended the drain of this ring, 0: none */
+};
+
+/* drain->ring is set, all else zero; the ring is bound. */
+void drain_ring_begin(struct drain_ring *drain);
+/* Closes the journal and frees; the ring's reference stays the caller's. */
+void drain_ring_close(struct drain_ring *drain);
+
+/* Copies what was committed, up to about `limit` bytes, and writes it. Returns how much; 0: nothing now, or stopped. */
+uint64_t drain_ring_write(struct drain_ring *drain, struct drain_buffer *buffer, uint64_t limit, uint64_t now_ns);
+/* Syncs what was written, tells everyone, and leases ahead. */
+void drain_ring_sync(struct drain_ring *drain);
+/* When nothing was found for a while: is a dead one's claim in the way? True: it was, and is repaired. */
+bool drain_ring_look(struct drain_ring *drain);
+/* Now and then. */
+void drain_ring_checkpoint(struct drain_ring *drain, uint64_t now_ns);
+/* Asks publishers to ring `work`. True: they were not asked before, so fence and look once more before sleeping. */
+bool drain_ring_ask(struct drain_ring *drain);
+/* All that is committed now is written, synced and recorded: the end of a clean stop. At most until deadline_ns. */
+void drain_ring_finish(struct drain_ring *drain, struct drain_buffer *buffer, uint64_t deadline_ns);
+
+#endif

@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "daemon/place.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define PLACE_LOCK_NAME ".weird"
+#define PLACE_SYSTEM_JOURNAL "/var/lib/weir"
+
+/* -- the bus's lock ------------------------------------------------------------------------------------------------- */
+
+/* "pid 4711, journal in /var/lib/weir": written by the holder, shown to the second one. */
+static void place_lock_owner(int fd, char *text, size_t text_bytes)
+{
+    ssize_t bytes = pread(fd, text, text_bytes - 1, 0);
+    if (bytes <= 0) {
+        snprintf(text, text_bytes, "a process that has not said who it is yet");
+        return;
+    }
+    text[bytes] = 0;
+    text[strcspn(text, "\n")] = 0;
+}
+
+static int place_lock(struct place *place, struct shm_why *why)
+{
+    int fd = openat(place->bus_fd, PLACE_LOCK_NAME, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
+    if (fd < 0) {
+        int error = errno;
+        shm_explain(why, "cannot open %s/" PLACE_LOCK_NAME ", the lock of the bus's daemon: %s", place->bus,
+                    strerror(error));
+        return -error;
+    }
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    if (fcntl(fd, F_OFD_SETLK, &lock) < 0) {
+        int error = errno;
+        if (error == EAGAIN || error == EACCES) {
+            char owner[PATH_MAX + 64];
+            place_lock_owner(fd, owner, sizeof owner);
+            shm_explain(why, "the bus %s is served already by another weird: %s", place->bus, owner);
+            error = EBUSY;
+        } else {
+            shm_explain(why, "cannot lock %s/" PLACE_LOCK_NAME ": %s", place->bus, strerror(error));
+        }
+        close(fd);
+        return -error;
+    }
+    char owner[PATH_MAX + 64];
+    int bytes = snprintf(owner, sizeof owner, "pid %ld, journal in %s\n", (long)getpid(), place->journal);
+    if (ftruncate(fd, 0) < 0 || pwrite(fd, owner, (size_t)bytes, 0) != bytes) {
+        int error = errno ? errno : EIO;
+        shm_explain(why, "cannot write %s/" PLACE_LOCK_NAME ": %s", place->bus, strerror(error));
+        close(fd);
+        return -error;
+    }
+    place->lock_fd = fd;
+    return 0;
+}
+
+/* -- the journal directory ------------------------------------------------------------------------------------------ */
+
+static bool place_usable(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISDIR(st.st_mode) && access(path, R_OK | W_OK | X_OK) == 0;
+}
+
+/* Makes each missing part of an absolute path. */
+static int place_make(char *path)
+{
+    for (char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+        *slash = 0;
+        int r = mkdir(path, 0755) < 0 && errno != EEXIST ? -errno : 0;
+        *slash = '/';
+        if (r < 0)
+            return r;
+    }
+    return mkdir(path, 0755) < 0 && errno != EEXIST ? -errno : 0;
+}
+
+static int place_journal_default(char *path, size_t path_bytes, struct shm_why *why)
+{
+    int bytes;
+    if (place_usable(PLACE_SYSTEM_JOURNAL)) {
+        snprintf(path, path_bytes, PLACE_SYSTEM_JOURNAL);
+        return 0;
+    }
+    const char *state = getenv("XDG_STATE_HOME");
+    if (state && state[0] == '/') {
+        bytes = snprintf(path, path_bytes, "%s/weir", state);
+    } else {
+        const char *home = getenv("HOME");
+        if (!home || home[0] != '/') {
+            struct passwd *user = getpwuid(getuid());
+            home = user ? user->pw_dir : NULL;
+        }
+        if (!home || home[0] != '/') {
+            shm_explain(why,
+                        PLACE_SYSTEM_JOURNAL " may not be written and there is no home directory: give --journal DIR");
+            return -ENOENT;
+        }
+        bytes = snprintf(path, path_bytes, "%s/.local/state/weir", home);
+    }
+    if (bytes < 0 || (size_t)bytes >= path_bytes)
+        return -ENAMETOOLONG;
+    int r = place_make(path);
+    if (r < 0)
+        shm_explain(why, "cannot make the journal directory %s: %s", path, strerror(-r));
+    return r;
+}
+
+static int place_journal_open(struct place *place, const char *given, struct shm_why *why)
+{
+    char path[PATH_MAX];
+    if (given) {
+        size_t bytes = strlen(given) + 1;
+        if (bytes > sizeof path)
+            return -ENAMETOOLONG;
+        memcpy(path, given, bytes);
+        if (mkdir(path, 0755) < 0 && errno != EEXIST) {
+            int error = errno;
+            shm_explain(why, "cannot make the journal directory %s: %s", path, strerror(error));
+            return -error;
+        }
+    } else {
+        int r = place_journal_default(path, sizeof path, why);
+        if (r < 0)
+            return r;
+    }
+    if (!realpath(path, place->journal)) {
+        int error = errno;
+        shm_explain(why, "journal directory %s: %s", path, strerror(error));
+        return -error;
+    }
+    place->journal_fd = open(place->journal, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (place->journal_fd < 0) {
+        int error = errno;
+        shm_explain(why, "journal directory %s: %s", place->journal, strerror(error));
+        return -error;
+    }
+    if (faccessat(place->journal_fd, ".", W_OK | X_OK, AT_EACCESS) < 0) {
+        int error = errno;
+        shm_explain(why, "journal directory %s may not be written: %s", place->journal, strerror(error));
+        return -error;
+    }
+    return 0;
+}
+
+int place_open(struct place *place, const char *bus, const char *journal, struct shm_why *why)
+{
+    *place = (struct place){.bus_fd = -1, .journal_fd = -1, .lock_fd = -1};
+    int r = shm_bus_open(bus, true, place->bus, sizeof place->bus, why);
+    if (r < 0)
+        return r;
+    place->bus_fd = r;
+    r = place_journal_open(place, journal, why);
+    if (r == 0)
+        r = place_lock(place, why);
+    if (r < 0) {
+        place_close(place);
+        return r;
+    }
+    place->fence_self = !shm_fence_register();
+    return 0;
+}
+
+void place_close(struct place *place)
+{
+    /* The lock's file stays: taking it away would let a third daemon lock another file of that name. */
+    if (place->lock_fd >= 0)
+        close(place->lock_fd);
+    if (place->journal_fd >= 0)
+        close(place->journal_fd);
+    if (place->bus_fd >= 0)
+        close(place->bus_fd);
+    place->bus_fd = place->journal_fd = place->lock_fd = -1;
+}
+
+bool place_bus_stands(const struct place *place)
+{
+    struct stat mine, there;
+    if (fstat(place->bus_fd, &mine) < 0 || stat(place->bus, &there) < 0)
+        return false;
+    return mine.st_dev == there.st_dev && mine.st_ino == there.st_ino;
+}

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "daemon/registry.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+/* A bus has some rings, not thousands; a table that resizes itself would bring a thread of its own. */
+#define REGISTRY_BUCKETS 256u
+
+int registry_open(struct registry *registry)
+{
+    *registry = (struct registry){.event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
+    if (registry->event_fd < 0)
+        return -errno;
+    registry->table = cds_lfht_new(REGISTRY_BUCKETS, REGISTRY_BUCKETS, REGISTRY_BUCKETS, 0, NULL);
+    if (!registry->table) {
+        registry_close(registry);
+        return -ENOMEM;
+    }
+    return 0;
+}
+
+void registry_close(struct registry *registry)
+{
+    if (registry->table)
+        cds_lfht_destroy(registry->table, NULL);
+    registry->table = NULL;
+    if (registry->event_fd >= 0)
+        close(registry->event_fd);
+    registry->event_fd = -1;
+}
+
+static struct weird_ring *ring_of(struct cds_lfht_node *node)
+{
+    return (struct weird_ring *)(void *)((char *)node - offsetof(struct weird_ring, node));
+}
+
+static int registry_match(struct cds_lfht_node *node, const void *key)
+{
+    return strcmp(ring_of(node)->name, key) == 0;
+}
+
+void registry_add(struct registry *registry, struct weird_ring *ring)
+{
+    mem_store_relaxed(&ring->references, 1);
+    ring->registry = registry;
+    ring->hash = ring_producer_hash(ring->name);
+    cds_lfht_node_init(&ring->node);
+    rcu_read_lock();
+    cds_lfht_add(registry->table, (unsigned long)ring->hash, &ring->node);
+    rcu_read_unlock();
+    registry_changed(registry);
+}
+
+void registry_remove(struct registry *registry, struct weird_ring *ring)
+{
+    rcu_read_lock();
+    cds_lfht_del(registry->table, &ring->node);
+    rcu_read_unlock();
+    mem_store_release(&ring->gone, 1);
+    registry_changed(registry);
+}
+
+struct weird_ring *registry_find(struct registry *registry, const char *name)
+{
+    struct cds_lfht_iter iter;
+    cds_lfht_lookup(registry->table, (unsigned long)ring_producer_hash(name), registry_match, name, &iter);
+    struct cds_lfht_node *node = cds_lfht_iter_get_node(&iter);
+    return node ? ring_of(node) : NULL;
+}
+
+void registry_walk(struct registry *registry, bool (*visit)(void *ctx, struct weird_ring *ring), void *ctx)
+{
+    struct cds_lfht_iter iter;
+    rcu_read_lock();
+    cds_lfht_first(registry->table, &iter);
+    for (struct cds_lfht_node *node; (node = cds_lfht_iter_get_node(&iter)); cds_lfht_next(registry->table, &iter)) {
+        if (visit(ctx, ring_of(node)))
+            break;
+    }
+    rcu_read_unlock();
+}
+
+void registry_changed(struct registry *registry)
+{
+    mem_add(&registry->generation, 1);
+}
+
+void registry_call(struct registry *registry)
+{
+    uint64_t one = 1;
+    ssize_t bytes = write(registry->event_fd, &one, sizeof one);
+    (void)bytes; /* full: it is readable, which is all that matters */
+}
+
+bool weird_ring_get(struct weird_ring *ring)
+{
+    for (;;) {
+        uint64_t references = mem_load_acquire(&ring->references);
+        if (references == 0)
+            return false;
+        if (mem_swap(&ring->references, references, references + 1))
+            return true;
+    }
+}
+
+void weird_ring_put(struct weird_ring *ring)
+{
+    struct registry *registry = ring->registry;
+    if (mem_add(&ring->references, (uint64_t)-1) != 1)
+        return;
+    mem_store_release(&ring->unused, 1); /* the conductor may free it from here on */
+    registry_call(registry);
+}
+
+void weird_ring_free(struct weird_ring *ring)
+{
+    binding_close(ring->binding);
+    attach_close(&ring->attachment);
+    free(ring);
+}
+
+void weird_ring_hurt(struct weird_ring *ring)
+{
+    mem_store_release(&ring->hurt, 1);
+    registry_call(ring->registry);
+}

@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * weir: a shared-memory message bus for the processes of one host.
+ *
+ * A ring is one named, totally ordered log of records. Its newest part lies in shared memory; the daemon `weird` copies
+ * journaled rings to disk. A position is a 64-bit byte offset into the log; it names one record for ever, in memory and
+ * on disk.
+ *
+ * Errors. Functions return 0 or more on success and one of these negative errno values on failure; nothing was changed
+ * then, and outputs (ret_...) are not written:
+ *   -EINVAL    an argument is out of its documented range      -ENAMETOOLONG, -EILSEQ  a bad name
+ *   -ENOENT    no such ring                                    -EEXIST    the ring exists
+ *   -EACCES    the files' rights do not allow it               -ENOMEM    not enough (shared) memory, or handles
+ *   -EAGAIN    nothing to do now: ring full, or no record yet  -ETIMEDOUT the time limit passed
+ *   -EPIPE     records before the next one are gone: see weir_sub_gap()
+ *   -EMSGSIZE  the message is larger than a segment takes, or the buffer is too small for it
+ *   -EBUSY     the name, or the exclusive ring, is held by a process that is alive
+ *   -EALREADY  a named publisher's sequence is not above its last one: it was published before
+ *   -ENOSPC    a table of the ring is full (publishers, readers, names)
+ *   -EIDRM     the ring was removed while in use
+ *   -EIO       the ring's journal has stopped after a disk error; nothing above `durable` is safe
+ *   -EBADMSG   bytes in shared memory or in the journal make no sense
+ *   -EMEDIUMTYPE      not a ring of weir's                     -EPROTONOSUPPORT   other layout version
+ *   -ECHILD    the handle was opened by the parent of this forked process: open one of your own
+ *   -EINTR     a signal handler ran while waiting
+ *   -EPERM     the handle was not opened for this (no claim open, no name given, ...)
+ *   other values of open(2), mmap(2), fallocate(2) as they came, from the functions that open or create.
+ *
+ * Threads. Handles are independent of each other; one handle may be used by one thread at a time. Functions marked
+ * "any thread" may be called while another thread uses the handle. Fork: see -ECHILD; closing an inherited handle in the
+ * child is allowed and harms nobody. Signals: nothing here installs handlers, logs or exits.
+ *
+ * Time limits are spans in nanoseconds: 0 returns at once, WEIR_FOREVER waits without limit. Instants are nanoseconds
+ * since 1970 (CLOCK_REALTIME). Sizes are bytes.
+ */
+#ifndef WEIR_H
+#define WEIR_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define WEIR_VERSION_MAJOR 0
+#define WEIR_VERSION_MINOR 1
+#define WEIR_VERSION_PATCH 0
+
+#define WEIR_FOREVER INT64_MAX
+#define WEIR_NAME_MAX 64 /* characters of A-Z a-z 0-9 . _ - , no leading dot: rings, publishers, cursors */
+#define WEIR_POSITION_START UINT64_C(0xfffffffffffffffe) /* the oldest record that is still there */
+#define WEIR_POSITION_END UINT64_C(0xffffffffffffffff)   /* only what is published from now on */
+
+struct weir_pub;
+struct weir_sub;
+
+/* "0.1.0", of the library at run time. Any thread. */
+const char *weir_version(void);
+
+/* One English sentence for a negative errno of the list above; never NULL. Any thread. */
+const char *weir_strerror(int error);
+
+/*
+ * More about this thread's last failed call: what was wrong, where, and what to do. "" when there is nothing to add.
+ * Valid until this thread's next call of the library.
+ */
+const char *weir_last_error(void);
+
+/* -- Rings -------------------------------------------------------------------------------------------------------- */
+
+enum weir_when_full {
+    WEIR_BLOCK = 0,    /* publishing waits, or returns -EAGAIN */
+    WEIR_DROP_NEW = 1, /* publishing is refused with -EAGAIN and counted, never waits */
+    WEIR_DROP_OLD = 2  /* memory-only rings: the oldest segment goes, readers are told the gap */
+};
+
+/* Fill with WEIR_RING_OPTIONS_INIT, then change what you need. */
+struct weir_ring_options {
+    size_t size;          /* sizeof(struct weir_ring_options) */
+    int exclusive;        /* 1: one publisher at a time, cheapest; 0: many */
+    int journaled;        /* 1: drained to disk by weird; 0: memory only */
+    int when_full;        /* enum weir_when_full */
+    uint64_t segment_bytes;      /* power of two, 4 KiB to 64 MiB; 0: 256 KiB, more when the memory limit needs it */
+    uint64_t memory_limit_bytes; /* what may wait for the disk, or is kept in memory; 0: 32 segments */
+    uint32_t max_readers;        /* 1 to 1024; 0: 16 */
+    uint32_t max_publishers;     /* 1 to 512; 0: 8, or 1 when exclusive */
+    uint32_t mode;               /* rights, octal as of chmod; read: may subscribe, write: may publish; 0: 0600 */
+    const char *group;           /* name or number of the group that owns the files, NULL: the caller's */
+    int fenced;                  /* 1: every process fences for itself, nobody is interrupted by membarrier */
+    uint64_t first_position;     /* multiple of the segment size, for tests and for moving a ring; 0 */
+};
+#define WEIR_RING_OPTIONS_INIT                                                                                       \
+    {                                                                                                                \
+        sizeof(struct weir_ring_options), 0, 1, WEIR_BLOCK, 0, 0, 0, 0, 0, NULL, 0, 0                                \
+    }
+
+/*
+ * Everywhere below: bus is a directory on tmpfs, or NULL for $WEIR_BUS, else /run/weir where it exists and may be used,
+ * else /dev/shm/weir-UID (made when missing; its owner is checked).
+ */
+
+/* The bus directory that NULL stands for, into buffer. */
+int weir_bus_default(char *buffer, size_t buffer_bytes);
+
+/* Creates a ring; all its memory is allocated and touched here. May take milliseconds. options may be NULL. */
+int weir_ring_create(const char *bus, const char *name, const struct weir_ring_options *options);
+
+/*
+ * Removes a ring: its name at once, its memory when the last process has let go. -EBUSY when somebody alive uses it
+ * and force is 0. keep_journal 1: the journal stays, and weird brings the ring back from it; 0: it goes too.
+ */
+int weir_ring_remove(const char *bus, const char *name, int force, int keep_journal);
+
+struct weir_ring_info {
+    size_t size; /* set to sizeof(struct weir_ring_info) before the call */
+    int exclusive, journaled, when_full, fenced;
+    uint64_t segment_bytes, memory_limit_bytes, memory_bytes; /* memory_bytes: all that the ring takes on tmpfs */
+    uint32_t slot_count, slots_used;
+    uint32_t max_readers, max_publishers, readers, publishers; /* the last two: attached now */
+    uint32_t mode;
+    uint32_t uid, gid;
+    uint8_t ring_id[16];
+    uint64_t created_ns;
+    uint64_t epoch;
+    uint64_t first_position; /* of this epoch */
+    uint64_t memory_position; /* the oldest still in memory */
+    uint64_t end_position;    /* behind the last claim */
+    uint64_t visible, written, durable, lease;
+    int journal_error; /* errno that stopped the journal, 0: none */
+    int daemon_alive;  /* 1: weird serves this ring; 0: it does not; -1: no right to ask */
+    uint64_t refused_count, refused_last_ns; /* by drop-new */
+};
+int weir_ring_info(const char *bus, const char *name, struct weir_ring_info *ret_info);
+
+/* Calls back with each ring's name, in order of names; stops early when the callback returns non-zero, returns that. */
+int weir_ring_list(const char *bus, int (*callback)(void *ctx, const char *name), void *ctx);
+
+enum weir_role { WEIR_PUBLISHER = 0, WEIR_READER = 1, WEIR_DAEMON = 2 };
+enum weir_life { WEIR_ALIVE = 0, WEIR_STOPPED = 1, WEIR_DEAD = 2, WEIR_UNKNOWN = 3 };
+struct weir_participant {
+    size_t size; /* set by the library */
+    int role;    /* enum weir_role */
+    int life;    /* enum weir_life; stopped is known only for processes of the same pid namespace */
+    uint32_t index;
+    uint64_t id;
+    uint64_t pid;
+    uint64_t attached_ns;
+    uint64_t position;        /* reader: next to read; publisher: its last record */
+    uint64_t lag_bytes;       /* reader: behind the end of the log */
+    int gating;               /* reader */
+    int holds_claim;          /* publisher: a claimed record that it has not committed stands at the end of the log */
+    uint64_t waiting_since_ns; /* publisher: waits for room since then; 0: it does not */
+    uint64_t refused_count, refused_last_ns, refused_sequence;
+    char name[WEIR_NAME_MAX + 1]; /* of the publisher, or of the reader's cursor; "" */
+};
+/* Calls back for everybody attached, alive or dead. Stops early as weir_ring_list(). */
+int weir_ring_participants(const char *bus, const char *name,
+                           int (*callback)(void *ctx, const struct weir_participant *participant), void *ctx);
+
+/* Walks a live or dead ring and calls back per fault. Returns the number of faults. Never writes. */
+int weir_ring_check(const char *bus, const char *name,
+                    void (*callback)(void *ctx, const char *file, uint64_t offset, const char *what), void *ctx);
+
+/* -- Messages ----------------------------------------------------------------------------------------------------- */
+
+/* User headers: read with weir_message_header(). */
+struct weir_header {
+    const char *name; /* 1 to 255 bytes */
+    const void *value;
+    size_t value_bytes; /* at most 65535; all headers of a message together at most 65528 with its key */
+};
+
+enum {
+    WEIR_HAS_TIME = 1,    /* ask for the time of publishing to be kept; read: time_ns is set */
+    WEIR_HAS_EXPIRY = 2,  /* expiry_ns is set */
+    WEIR_HAS_SEQUENCE = 4 /* sequence is set; publishing: only for named publishers */
+};
+
+/* What is published, and what is read. Zero it, then set what you need. Unused properties cost nothing. */
+struct weir_message {
+    const void *data;
+    size_t data_bytes;
+    uint16_t tag;     /* the application's own type */
+    uint16_t has;     /* WEIR_HAS_... */
+    uint32_t key_bytes;
+    const void *key;  /* NULL: none */
+    uint64_t time_ns;
+    uint64_t expiry_ns;
+    uint64_t sequence;
+    const struct weir_header *headers; /* publishing only */
+    size_t header_count;               /* read: how many there are */
+    /* Read only: */
+    uint64_t position; /* of this record; its unique id within the ring */
+    uint64_t next;     /* of the record behind it: save this to go on there */
+    uint64_t producer; /* with WEIR_HAS_SEQUENCE: hash of the publisher's name */
+    const void *reserved_headers;
+    size_t reserved_headers_bytes;
+};
+
+/* Value of a header of a message that was read: 0, or -ENOENT. *ret_value points into the message. */
+int weir_message_header(const struct weir_message *message, const char *name, const void **ret_value,
+                        size_t *ret_value_bytes);
+/* The index-th header: 0, or -ENOENT past the last. name_bytes is its length; the name is not terminated. */
+int weir_message_header_at(const struct weir_message *message, size_t index, const char **ret_name,
+                           size_t *ret_name_bytes, const void **ret_value, size_t *ret_value_bytes);
+/* The hash that weir_message.producer carries for a publisher's name. Any thread. */
+uint64_t weir_producer_hash(const char *name);
+
+/* -- Publishing --------------------------------------------------------------------------------------------------- */
+
+struct weir_pub_options {
+    size_t size;
+    const char *name; /* a named publisher: remembers its last sequence across crashes; NULL: none */
+};
+#define WEIR_PUB_OPTIONS_INIT                                                                                        \
+    {                                                                                                                \
+        sizeof(struct weir_pub_options), NULL                                                                        \
+    }
+
+/* Attaches a publisher. -EBUSY: exclusive ring or name held by the living; after a death it is taken over. */
+int weir_pub_open(const char *bus, const char *ring, const struct weir_pub_options *options, struct weir_pub **ret_pub);
+/* Cancels an open claim. NULL is allowed. */
+void weir_pub_close(struct weir_pub *pub);
+
+/*
+ * Publishes by copying. Visible to readers when it returns 0. When the ring is full it waits up to timeout_ns (block),
+ * or refuses with -EAGAIN (drop-new). ret_position may be NULL.
+ */
+int weir_pub_send(struct weir_pub *pub, const void *data, size_t data_bytes, int64_t timeout_ns, uint64_t *ret_position);
+/* The same with tag and properties. */
+int weir_pub_send_message(struct weir_pub *pub, const struct weir_message *message, int64_t timeout_ns,
+                          uint64_t *ret_position);
+/*
+ * All of them become visible at once, next to each other in the order given, or none is published. Together they must
+ * fit in one segment (-EMSGSIZE). ret_positions: NULL, or room for count positions.
+ */
+int weir_pub_send_batch(struct weir_pub *pub, const struct weir_message *messages, size_t count, int64_t timeout_ns,
+                        uint64_t *ret_positions);
+
+/*
+ * In place: claim, write up to data_bytes at *ret_data, commit or cancel. One claim at a time per handle. Readers wait
+ * for a claim that is not committed: write at once. message gives tag and properties; its data is not read; NULL: none.
+ */
+int weir_pub_claim(struct weir_pub *pub, size_t data_bytes, const struct weir_message *message, int64_t timeout_ns,
+                   void **ret_data);
+/* data_bytes: what was written, at most what was claimed. -EPERM: no claim is open. */
+int weir_pub_commit(struct weir_pub *pub, size_t data_bytes, uint64_t *ret_position);
+int weir_pub_cancel(struct weir_pub *pub);
+
+/* The last sequence that was published under the handle's name; 0: none yet. -EPERM: it has no name. */
+int weir_pub_last_sequence(struct weir_pub *pub, uint64_t *ret_sequence);
+
+enum weir_level {
+    WEIR_VISIBLE = 0, /* readers have it */
+    WEIR_WRITTEN = 1, /* the kernel has it: survives the daemon's death */
+    WEIR_DURABLE = 2, /* on stable storage: survives power loss */
+    WEIR_REMOTE = 3   /* the far side of a bridge has it */
+};
+/* Has the record at this position (and all before it) reached the level? 0: yes; -EAGAIN: not yet; -EIO: never will. */
+int weir_pub_confirm(struct weir_pub *pub, uint64_t position, enum weir_level level);
+/* Waits for it. */
+int weir_pub_wait(struct weir_pub *pub, uint64_t position, enum weir_level level, int64_t timeout_ns);
+
+/* -- Subscribing -------------------------------------------------------------------------------------------------- */
+
+struct weir_sub_options {
+    size_t size;
+    uint64_t from;      /* a position, WEIR_POSITION_START or WEIR_POSITION_END */
+    const char *cursor; /* name under which the position is saved; found again it wins over `from`; NULL: none */
+    int gating;         /* 1: publishers wait for me (memory-only rings that do not drop old) */
+    int64_t spin_ns;    /* how long to poll before sleeping in the kernel; -1: a measured default */
+};
+#define WEIR_SUB_OPTIONS_INIT                                                                                        \
+    {                                                                                                                \
+        sizeof(struct weir_sub_options), WEIR_POSITION_START, NULL, 0, -1                                            \
+    }
+
+/*
+ * Attaches a subscriber. It needs to read the ring's files and to write `readers` alone. A position that is no longer in
+ * memory is read from the journal, without the caller doing anything. -EBUSY: the cursor is held by the living.
+ */
+int weir_sub_open(const char *bus, const char *ring, const struct weir_sub_options *options, struct weir_sub **ret_sub);
+/* Does not save the cursor. NULL is allowed. */
+void weir_sub_close(struct weir_sub *sub);
+
+/*
+ * The next record, in place: ret_message points into the ring, read-only, and stays valid until the next call on the
+ * handle. Waits up to timeout_ns: -EAGAIN when timeout_ns is 0 and there is none, else -ETIMEDOUT.
+ * -EPIPE: records are missing here; weir_sub_gap() says which, the next call goes on behind them.
+ */
+int weir_sub_next(struct weir_sub *sub, int64_t timeout_ns, struct weir_message *ret_message);
+/* Up to max_count records that are there, waiting only for the first. Returns their number. All stay valid as above. */
+int weir_sub_next_batch(struct weir_sub *sub, struct weir_message *ret_messages, size_t max_count, int64_t timeout_ns);
+/*
+ * The same by copying the payload into buffer; ret_message->data is buffer, key and headers stay in place.
+ * -EMSGSIZE: buffer is too small, ret_message->data_bytes says how much it takes, and the record is still the next one.
+ */
+int weir_sub_recv(struct weir_sub *sub, void *buffer, size_t buffer_bytes, int64_t timeout_ns,
+                  struct weir_message *ret_message);
+
+enum weir_gap_reason {
+    WEIR_GAP_OVERWRITTEN = 0, /* memory-only ring: the reader was too slow, or the records were never kept */
+    WEIR_GAP_EXPIRED = 1,     /* retention removed them from the journal */
+    WEIR_GAP_LOST = 2,        /* a restart of the host: [from, to) was not durable, or was never used */
+    WEIR_GAP_DAMAGED = 3      /* bytes on disk that do not check */
+};
+struct weir_gap {
+    uint64_t from, to; /* positions: [from, to) */
+    int reason;        /* enum weir_gap_reason */
+};
+/* The gap that the last -EPIPE was about. */
+int weir_sub_gap(const struct weir_sub *sub, struct weir_gap *ret_gap);
+
+/* Where the next record is looked for. */
+uint64_t weir_sub_position(const struct weir_sub *sub);
+/* Goes to a position, WEIR_POSITION_START or WEIR_POSITION_END. */
+int weir_sub_seek(struct weir_sub *sub, uint64_t position);
+/* Keeps a position (of the next record wanted) under the handle's cursor name. -EPERM: it has none. */
+int weir_sub_save(struct weir_sub *sub, uint64_t position);
+/* 1: the next record is read from memory; 0: from the journal. */
+int weir_sub_in_memory(const struct weir_sub *sub);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

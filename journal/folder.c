@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The directory of all journals: making, listing and removing them.
+ *
+ * 1. A journal is built under .new-NAME and renamed, so NAME always is a whole one, and what a death left behind is taken
+ *    away by the next who makes that name.
+ * 2. One that is removed loses its name first, durably; the files follow. What a death left of them goes with the next
+ *    removal.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "journal/io.h"
+#include "journal/ledger.h"
+#include "journal/writer.h"
+
+#define NEW_PREFIX ".new-"
+#define REMOVED_PREFIX ".removed-"
+#define HIDDEN_NAME_BYTES (RING_NAME_BYTES + 32)
+
+/* -- Taking away ----------------------------------------------------------------------------------------- */
+
+static int unlink_one(void *ctx, const char *name)
+{
+    jio_unlink(*(const int *)ctx, name); /* what stays makes the directory stay, and that is noticed */
+    return 0;
+}
+
+static int remove_folder(int journal_fd, const char *name)
+{
+    int folder_fd = journal_folder_open(journal_fd, name);
+    if (folder_fd == -ENOENT)
+        return 0;
+    if (folder_fd < 0)
+        return folder_fd;
+
+    int result = jio_list(folder_fd, unlink_one, &folder_fd);
+    jio_close(folder_fd);
+    return result < 0 ? result : jio_remove_directory(journal_fd, name);
+}
+
+static int remove_left_over(void *ctx, const char *name)
+{
+    if (strncmp(name, REMOVED_PREFIX, strlen(REMOVED_PREFIX)) == 0)
+        remove_folder(*(const int *)ctx, name);
+    return 0;
+}
+
+/* Takes the name away. Under the new one there may be what an earlier removal could not take away. */
+static int rename_away(int journal_fd, const char *name, char hidden[HIDDEN_NAME_BYTES])
+{
+    int result = -EEXIST;
+
+    for (int n = 0; n < 100 && (result == -EEXIST || result == -ENOTEMPTY); n++) {
+        snprintf(hidden, HIDDEN_NAME_BYTES, REMOVED_PREFIX "%s-%d", name, n);
+        result = jio_rename(journal_fd, name, journal_fd, hidden);
+    }
+    return result < 0 ? result : jio_sync(journal_fd);
+}
+
+/* The lock on `meta` is taken, so that no writer is at work; the descriptor holds it. */
+static int lock_journal(int journal_fd, const char *name)
+{
+    int folder_fd = journal_folder_open(journal_fd, name);
+    if (folder_fd < 0)
+        return folder_fd;
+    int meta_fd = journal_file_open(folder_fd, JOURNAL_META_NAME, true);
+    jio_close(folder_fd);
+    if (meta_fd < 0)
+        return meta_fd == -ENOENT ? -EMEDIUMTYPE : meta_fd;
+
+    int result = jio_lock(meta_fd);
+    if (result < 0) {
+        jio_close(meta_fd);
+        return result;
+    }
+    return meta_fd;
+}
+
+int journal_remove(int journal_fd, const char *name)
+{
+    char hidden[HIDDEN_NAME_BYTES];
+    int result = journal_name_check(name);
+    if (result < 0)
+        return result;
+
+    int lock_fd = lock_journal(journal_fd, name);
+    if (lock_fd < 0)
+        return lock_fd;
+    result = rename_away(journal_fd, name, hidden);
+    if (result == 0)
+        jio_list(journal_fd, remove_left_over, &journal_fd);
+    jio_close(lock_fd);
+    return result;
+}
+
+/* -- Making ---------------------------------------------------------------------------------------------- */
+
+static int make_meta(int folder_fd, const struct journal_meta *meta)
+{
+    struct journal_rights rights = journal_rights_of(meta);
+    int fd = journal_file_make(folder_fd, JOURNAL_META_NAME, &rights);
+    if (fd < 0)
+        return fd;
+
+    int result = journal_meta_write(fd, meta, 1, 0);
+    if (result == 0)
+        result = journal_meta_write(fd, meta, 1, 1);
+    if (result == 0)
+        result = jio_sync(fd);
+    jio_close(fd);
+    return result;
+}
+
+static int fill_folder(int folder_fd, const struct journal_meta *meta)
+{
+    struct journal_rights rights = journal_rights_of(meta);
+    int result = make_meta(folder_fd, meta);
+
+    if (result == 0)
+        result = journal_ledger_make(folder_fd, &rights);
+    /* Last: from here on its owner may put things into it. */
+    if (result == 0)
+        result = journal_folder_set_rights(folder_fd, &rights);
+    return result < 0 ? result : jio_sync(folder_fd);
+}
+
+static int make_folder(int journal_fd, const char *name, const struct journal_meta *meta)
+{
+    int result = remove_folder(journal_fd, name);
+    if (result == 0)
+        result = jio_make_directory(journal_fd, name, 0700);
+    if (result < 0)
+        return result;
+    int folder_fd = journal_folder_open(journal_fd, name);
+    if (folder_fd < 0)
+        return folder_fd;
+    result = fill_folder(folder_fd, meta);
+    jio_close(folder_fd);
+    return result;
+}
+
+static int name_is_free(int journal_fd, const char *name)
+{
+    int fd = journal_folder_open(journal_fd, name);
+    if (fd == -ENOENT)
+        return 0;
+    jio_close(fd);
+    return fd >= 0 || fd == -EMEDIUMTYPE ? -EEXIST : fd;
+}
+
+int journal_create(int journal_fd, const struct journal_meta *meta)
+{
+    const char *name = meta->identity.name;
+    char new_name[HIDDEN_NAME_BYTES];
+    int result = journal_name_check(name);
+
+    if (result == 0)
+        result = journal_meta_check(meta);
+    if (result == 0)
+        result = name_is_free(journal_fd, name);
+    if (result < 0)
+        return result;
+    snprintf(new_name, sizeof(new_name), NEW_PREFIX "%s", name);
+    result = make_folder(journal_fd, new_name, meta);
+    if (result == 0)
+        result = jio_rename(journal_fd, new_name, journal_fd, name);
+    if (result < 0) {
+        remove_folder(journal_fd, new_name);
+        return result == -ENOTEMPTY || result == -ENOTDIR ? -EEXIST : result;
+    }
+    return jio_sync(journal_fd); /* where this fails it stays: whole, and found by the next one; see journal_open() */
+}
+
+/* -- Listing --------------------------------------------------------------------------------------------- */
+
+struct name_list {
+    int journal_fd;
+    char (*names)[RING_NAME_BYTES];
+    size_t count, room;
+};
+
+static bool is_journal(int journal_fd, const char *name)
+{
+    int folder_fd = journal_name_check(name) == 0 ? journal_folder_open(journal_fd, name) : -ENOENT;
+    if (folder_fd < 0)
+        return false;
+    int meta_fd = journal_file_open(folder_fd, JOURNAL_META_NAME, false);
+    jio_close(meta_fd);
+    jio_close(folder_fd);
+    return meta_fd >= 0 || meta_fd == -EACCES;
+}
+
+static int add_name(void *ctx, const char *name)
+{
+    struct name_list *list = ctx;
+
+    if (!is_journal(list->journal_fd, name))
+        return 0;
+    if (list->count == list->room) {
+        size_t room = list->room ? 2 * list->room : 16;
+        char(*names)[RING_NAME_BYTES] = realloc(list->names, room * sizeof(*names));
+        if (!names)
+            return -ENOMEM;
+        list->names = names;
+        list->room = room;
+    }
+    memcpy(list->names[list->count++], name, strlen(name) + 1);
+    return 0;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(a, b);
+}
+
+int journal_list(int journal_fd, int (*callback)(void *ctx, const char *name), void *ctx)
+{
+    struct name_list list = {.journal_fd = journal_fd};
+    int result = jio_list(journal_fd, add_name, &list);
+
+    if (result == 0 && list.count > 0)
+        qsort(list.names, list.count, sizeof(list.names[0]), by_name);
+    for (size_t i = 0; result == 0 && i < list.count; i++)
+        result = callback(ctx, list.names[i]);
+    free(list.names);
+    return result;
+}

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Every system call of the journal goes through here, so that a test can make the n-th one fail, cut it short, and see
+ * what was written and what was synced. Results are 0 or more, or a negative errno.
+ *
+ * 1. A call that was interrupted is made again, with two exceptions. fsync and fdatasync are never repeated: a second one
+ *    may succeed although the first one's pages are lost. close is not either: the descriptor is gone in any case.
+ * 2. jio_write() writes all of it or fails; jio_read() reads all that the file has there or fails.
+ */
+#ifndef WEIR_JOURNAL_IO_H
+#define WEIR_JOURNAL_IO_H
+
+#include <stdint.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+
+int jio_open(int dir_fd, const char *name, int flags, mode_t mode);
+int jio_duplicate(int fd);
+void jio_close(int fd); /* -1 is allowed */
+int jio_stat(int fd, struct stat *ret_stat);
+int jio_lock(int fd); /* write lock of the whole file, of this open description; -EBUSY: somebody has it */
+
+/* Bytes read: less than asked for only where the file ends. */
+int64_t jio_read(int fd, void *buffer, uint64_t bytes, uint64_t offset);
+int jio_write(int fd, const void *data, uint64_t bytes, uint64_t offset);
+int jio_allocate(int fd, uint64_t offset, uint64_t bytes);
+/* Tells the kernel to begin writing out. Promises nothing. */
+int jio_start_writing(int fd, uint64_t offset, uint64_t bytes);
+int jio_sync(int fd);        /* fsync: of directories and new files */
+int jio_sync_data(int fd);   /* fdatasync */
+
+int jio_rename(int from_dir_fd, const char *from, int to_dir_fd, const char *to);
+int jio_unlink(int dir_fd, const char *name);
+int jio_make_directory(int dir_fd, const char *name, mode_t mode);
+int jio_remove_directory(int dir_fd, const char *name);
+int jio_set_owner(int fd, uid_t uid, gid_t gid);
+int jio_set_mode(int fd, mode_t mode);
+/* Every name but . and .. ; stops when the callback returns non-zero, returns that. */
+int jio_list(int dir_fd, int (*callback)(void *ctx, const char *name), void *ctx);
+
+#ifdef WEIR_TESTING
+enum jio_call {
+    JIO_OPEN,
+    JIO_DUPLICATE,
+    JIO_CLOSE,
+    JIO_STAT,
+    JIO_LOCK,
+    JIO_READ,
+    JIO_WRITE,
+    JIO_ALLOCATE,
+    JIO_START_WRITING,
+    JIO_SYNC,
+    JIO_SYNC_DATA,
+    JIO_RENAME,
+    JIO_UNLINK,
+    JIO_MAKE_DIRECTORY,
+    JIO_REMOVE_DIRECTORY,
+    JIO_SET_OWNER,
+    JIO_SET_MODE,
+    JIO_LIST,
+    JIO_CALLS
+};
+
+struct jio_event {
+    enum jio_call call;
+    int fd;           /* of the directory where there is a name */
+    const char *name; /* NULL where there is none */
+    int to_fd;        /* rename */
+    const char *to_name;
+    const void *data; /* write: what is written */
+    uint64_t offset, bytes;
+};
+
+struct jio_hooks {
+    /*
+     * Asked before each system call: 0 lets it go; a negative errno fails it without making it; a positive number cuts
+     * a read or write down to so many bytes. Every close is made.
+     */
+    int64_t (*before)(void *ctx, const struct jio_event *event);
+    /* Told after each one, with its result (open: the descriptor; read, write: the bytes). */
+    void (*after)(void *ctx, const struct jio_event *event, int64_t result);
+    void *ctx;
+};
+/* NULL: none. Not to be changed while another thread uses the journal. */
+extern const struct jio_hooks *jio_hooks;
+#endif
+
+#endif

@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A ring's journal on disk: writer (weird), recovery, reader (everybody). One writer at a time: it holds a write lock on
+ * `meta`. All system calls go through journal/io.h, so that tests can make the n-th fail and see what was not synced.
+ *
+ * Negative errno: as the system calls gave it; -EBADMSG bytes that do not check; -EPROTONOSUPPORT other layout version or
+ * byte order; -EMEDIUMTYPE not a journal; -EBUSY another writer has it; -ESTALE journal of another ring (other ring id, or
+ * another name than its directory's: a copy); -EILSEQ, -ENAMETOOLONG a bad name; -EINVAL the caller's arguments make no
+ * sense. Outputs are written on success only, save where it is said.
+ *
+ * A writer ends with its first failed write or sync: nothing is known then of what the kernel still holds. It answers
+ * everything from then on with that error; close it. -ENOSPC, -EDQUOT, -EMFILE, -ENFILE and -ENOMEM do not end it when they
+ * come from making or opening a file: nothing was written then, and the same call may be made again when there is room.
+ * (Who takes every error for the end is right as well: a new writer begins at the durable position.)
+ *
+ * Threads: a writer, and a reader, belongs to one thread at a time; any number of them may work side by side.
+ */
+#ifndef WEIR_JOURNAL_JOURNAL_H
+#define WEIR_JOURNAL_JOURNAL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "journal/layout.h"
+#include "ringbuf/ring.h"
+
+/* CRC-32C (Castagnoli, RFC 3720 B.4): hardware where the processor has it, else tables. crc is the running value, 0 first. */
+uint32_t journal_crc32c(uint32_t crc, const void *data, size_t bytes);
+/* Of a record at a position: head with owner bits zeroed. */
+uint32_t journal_record_crc(const uint8_t ring_id[16], uint64_t epoch, uint64_t position, uint64_t head,
+                            uint32_t body_bytes, const void *body);
+
+struct journal_meta {
+    struct ring_geometry geometry;
+    struct ring_identity identity; /* name, ring_id, created_ns, epoch, start */
+    uint32_t mode, uid, gid;
+    uint64_t lease;
+    uint64_t durable;
+};
+
+/* -- Writer ---------------------------------------------------------------------------------------------- */
+
+struct journal_writer;
+
+/*
+ * Makes DIR/NAME and its meta, durably (file and directories synced). -EEXIST: it is there. The caller sees to it that one
+ * process at a time makes and removes journals in a directory. Files belong to meta's uid and gid where that may be done;
+ * those who may read the ring may read the journal.
+ */
+int journal_create(int journal_fd, const struct journal_meta *meta);
+/*
+ * Locks and opens DIR/NAME for writing; *ret_meta: what it holds (of the geometry, not what ring_geometry_check() sets). What
+ * it holds, its ledger, its names and its name are on stable storage then, even if an earlier writer's last sync had failed.
+ */
+int journal_open(int journal_fd, const char *name, struct journal_writer **ret_writer, struct journal_meta *ret_meta);
+void journal_close(struct journal_writer *writer);
+/*
+ * Writes and syncs a new generation of meta (lease, epoch, start, durable). On failure either the old or the new one counts.
+ * Name, ring id and segment size cannot change, nor can the epoch go back (-EINVAL). A new epoch starts at a segment that
+ * is at or above the last lease; what lies before it goes into the ledger first. `durable` bounds what recovery has to scan:
+ * call this now and then as it moves on.
+ */
+int journal_set_meta(struct journal_writer *writer, const struct journal_meta *meta);
+
+/*
+ * Writes committed records: `bytes` (a multiple of the unit) copied from the ring at `position`, within one segment, CRCs set
+ * by journal_seal(). Creates segment files as needed, allocated whole; the next one is made ahead when the last quarter of a
+ * segment is reached. All that was returned as written is in the kernel. -EINVAL: below the epoch's start.
+ */
+int journal_write(struct journal_writer *writer, uint64_t position, const void *bytes_at, uint64_t bytes);
+/*
+ * Syncs every file written since the last call, and the directory when there is a new one in it. After success everything
+ * written before the call is durable.
+ */
+int journal_sync(struct journal_writer *writer);
+/*
+ * Checks a private copy of committed records that starts at `position`, within one segment, and makes it what goes to disk:
+ * owner bits zero, CRCs set, zeros in padding and behind bodies. *ret_bytes, set in any case: how far whole, valid records
+ * reach (all of it, else -EBADMSG: those before are sealed). `counted` (may be NULL) is called for each record that has a
+ * producer sequence. Of `meta` it needs ring id, epoch and segment size.
+ */
+int journal_seal(const struct journal_meta *meta, uint64_t position, void *copy, uint64_t bytes, uint64_t *ret_bytes,
+                 void (*counted)(void *ctx, uint64_t producer, uint64_t sequence), void *ctx);
+
+struct journal_gap {
+    uint64_t from, to;
+    uint64_t time_ns;
+    uint64_t epoch;
+    uint32_t reason; /* enum journal_gap_reason */
+};
+/* Appends to the ledger, synced. There is room kept for it on a full disk. */
+int journal_note_gap(struct journal_writer *writer, const struct journal_gap *gap);
+
+struct journal_name {
+    char name[RING_NAME_BYTES];
+    uint64_t value;
+};
+struct journal_names {
+    uint64_t position; /* all records below it are counted */
+    uint32_t producer_count, cursor_count;
+    struct journal_name *producers; /* value: last sequence */
+    struct journal_name *cursors;   /* value: position */
+};
+int journal_save_names(struct journal_writer *writer, const struct journal_names *names); /* synced, by rename */
+/* Missing file: empty, 0. -EBADMSG: damaged; what it held must be had from somewhere else. Free with journal_free_names(). */
+int journal_load_names(struct journal_writer *writer, struct journal_names *ret_names);
+void journal_free_names(struct journal_names *names);
+
+struct journal_recovery {
+    uint64_t end;           /* behind the last valid record */
+    uint64_t oldest;        /* first position kept, == end when empty */
+    uint64_t segment_files;
+};
+/*
+ * Takes the files of all segments below this one away, after their range is durably in the ledger (JOURNAL_GAP_EXPIRED).
+ * -EBUSY: this writer has one of them open, being written or not synced yet.
+ */
+int journal_expire(struct journal_writer *writer, uint64_t below_segment);
+
+/*
+ * Finds the end after a crash or power loss: scans records from meta.durable on (meta.start, if that is higher), from
+ * `count_from` on if that is lower and still kept. Damage with good records behind it goes into the ledger, once; what was not
+ * valid behind the end is left in place (its CRCs do not check). Everything below the end is durable when it returns.
+ * `counted` as in journal_seal(), for records at or above `count_from`. -EIO: the disk cannot read; nothing is decided then.
+ */
+int journal_recover(struct journal_writer *writer, uint64_t count_from,
+                    void (*counted)(void *ctx, uint64_t producer, uint64_t sequence), void *ctx,
+                    struct journal_recovery *ret_recovery);
+/* Names of the journals below a directory; stops when the callback returns non-zero, returns that. */
+int journal_list(int journal_fd, int (*callback)(void *ctx, const char *name), void *ctx);
+/*
+ * Removes DIR/NAME with all its files (renamed to .removed-... first). -EBUSY: a writer has it. -EMEDIUMTYPE: it has no meta.
+ * 0: the name is gone, durably; files that resist go with a later call.
+ */
+int journal_remove(int journal_fd, const char *name);
+
+/* -- Reader ---------------------------------------------------------------------------------------------- */
+
+struct journal_reader;
+
+/*
+ * Of the journal directory of one ring (the descriptor is duplicated). The journal may be live. Takes memory for one segment;
+ * only what is read is touched.
+ */
+int journal_reader_open(int ring_journal_fd, const uint8_t ring_id[16], uint32_t segment_shift,
+                        struct journal_reader **ret_reader);
+void journal_reader_close(struct journal_reader *reader);
+/*
+ * Goes to a position: of a record, or a segment's start. Opens the segment; nothing is read of it. -ENOENT: no file of that
+ * segment, and the reader stays where it was.
+ */
+int journal_reader_seek(struct journal_reader *reader, uint64_t position);
+/*
+ * The next record, in the reader's private copy of the segment: it stays valid while the reader reads on in that segment.
+ * Nothing at or above `limit`, the end of a record, is looked at (live journal: `written`; dead one: UINT64_MAX). Padding is
+ * skipped. 1: *ret_item. 0: the limit is reached. -ENOENT: the segment of the position has no file; see
+ * journal_oldest_segment() and journal_find_gap(). -EBADMSG: the bytes at the position do not check: see
+ * journal_reader_resync(); in a dead journal that is also how its end looks. -EIO: the disk cannot read them;
+ * journal_reader_resync() skips them too. Every CRC is checked. On errors the position does not move.
+ */
+int journal_reader_next(struct journal_reader *reader, uint64_t limit, struct ring_item *ret_item);
+uint64_t journal_reader_position(const struct journal_reader *reader);
+/*
+ * From damage, or a segment without a file, to the next valid record: position of it in this segment, else the start of the
+ * next segment, or the limit if that is lower. Goes there. The same position again: the file cannot be opened now, and
+ * journal_reader_next() says why.
+ */
+uint64_t journal_reader_resync(struct journal_reader *reader, uint64_t limit);
+/* The lowest segment number >= from that has a file: 0, or -ENOENT. */
+int journal_oldest_segment(int ring_journal_fd, uint64_t from, uint64_t *ret_segment);
+/* The range of the ledger that holds `position` (adjacent ones of the same reason joined): 0, or -ENOENT. */
+int journal_find_gap(int ring_journal_fd, uint64_t position, struct journal_gap *ret_gap);
+/* All ranges in the order of positions; stops when the callback returns non-zero, returns that. */
+int journal_gaps(int ring_journal_fd, int (*callback)(void *ctx, const struct journal_gap *gap), void *ctx);
+
+#endif

@@ -1,0 +1,334 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "journal/segment.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "journal/io.h"
+#include "journal/meta.h"
+
+/* -- Names ----------------------------------------------------------------------------------------------- */
+
+void journal_segment_name(uint64_t segment, char ret_name[JOURNAL_SEGMENT_NAME_BYTES])
+{
+    snprintf(ret_name, JOURNAL_SEGMENT_NAME_BYTES, "%016llx.seg", (unsigned long long)segment);
+}
+
+static int hex_digit(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+bool journal_segment_number(const char *name, uint64_t *ret_segment)
+{
+    uint64_t segment = 0;
+
+    for (int i = 0; i < 16; i++) {
+        int digit = hex_digit(name[i]);
+        if (digit < 0)
+            return false;
+        segment = segment << 4 | (uint64_t)digit;
+    }
+    /* No position has a segment number above: see RING_SEGMENT_SHIFT_MIN. */
+    if (strcmp(name + 16, ".seg") != 0 || segment > UINT64_MAX >> RING_SEGMENT_SHIFT_MIN)
+        return false;
+    *ret_segment = segment;
+    return true;
+}
+
+struct listing {
+    struct journal_segment_list list;
+    size_t room;
+    uint32_t shift;
+};
+
+static int list_one(void *ctx, const char *name)
+{
+    struct listing *listing = ctx;
+    uint64_t segment;
+
+    if (!journal_segment_number(name, &segment) || segment > UINT64_MAX >> listing->shift)
+        return 0;
+    if (listing->list.count == listing->room) {
+        size_t room = listing->room ? 2 * listing->room : 64;
+        uint64_t *segments = realloc(listing->list.segments, room * sizeof(*segments));
+        if (!segments)
+            return -ENOMEM;
+        listing->list.segments = segments;
+        listing->room = room;
+    }
+    listing->list.segments[listing->list.count++] = segment;
+    return 0;
+}
+
+static int by_number(const void *a, const void *b)
+{
+    uint64_t left = *(const uint64_t *)a, right = *(const uint64_t *)b;
+
+    return (left > right) - (left < right);
+}
+
+int journal_list_segments(int folder_fd, uint32_t shift, struct journal_segment_list *ret_list)
+{
+    struct listing listing = {.shift = shift};
+    int result = jio_list(folder_fd, list_one, &listing);
+
+    if (result < 0) {
+        free(listing.list.segments);
+        return result;
+    }
+    if (listing.list.count > 0)
+        qsort(listing.list.segments, listing.list.count, sizeof(uint64_t), by_number);
+    *ret_list = listing.list;
+    return 0;
+}
+
+void journal_segment_list_free(struct journal_segment_list *list)
+{
+    free(list->segments);
+    *list = (struct journal_segment_list){0};
+}
+
+/* -- Header block ---------------------------------------------------------------------------------------- */
+
+static uint32_t header_crc(const struct journal_segment_header *header)
+{
+    return journal_crc32c(0, header, offsetof(struct journal_segment_header, crc));
+}
+
+uint64_t journal_wall_ns(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+int journal_segment_read_header(int fd, const struct journal_place *place, uint64_t *ret_epoch)
+{
+    struct journal_segment_header header;
+    int64_t got = jio_read(fd, &header, sizeof(header), 0);
+
+    if (got < 0)
+        return (int)got;
+    if ((uint64_t)got < sizeof(header))
+        return -EBADMSG;
+    /* The CRC first: `meta` has told the version already, so that a header that seems to be of another one is damaged. */
+    if (header.crc != header_crc(&header) || header.magic != JOURNAL_SEGMENT_MAGIC)
+        return -EBADMSG;
+    if (header.layout_version != JOURNAL_LAYOUT_VERSION || header.format_signature != RING_FORMAT_SIGNATURE)
+        return -EPROTONOSUPPORT;
+    if (memcmp(header.ring_id, place->ring_id, sizeof(header.ring_id)) != 0 || header.segment != place->segment ||
+        header.segment_shift != place->shift)
+        return -ESTALE;
+    *ret_epoch = header.epoch;
+    return 0;
+}
+
+int journal_segment_write_header(int fd, const struct journal_meta *meta, uint64_t segment)
+{
+    uint8_t block[JOURNAL_BLOCK_BYTES] = {0};
+    struct journal_segment_header header = {
+        .magic = JOURNAL_SEGMENT_MAGIC,
+        .layout_version = JOURNAL_LAYOUT_VERSION,
+        .header_bytes = JOURNAL_BLOCK_BYTES,
+        .format_signature = RING_FORMAT_SIGNATURE,
+        .epoch = meta->identity.epoch,
+        .segment = segment,
+        .segment_shift = meta->geometry.segment_shift,
+        .created_ns = journal_wall_ns(),
+    };
+
+    memcpy(header.ring_id, meta->identity.ring_id, sizeof(header.ring_id));
+    memcpy(header.name, meta->identity.name, sizeof(header.name));
+    header.crc = header_crc(&header);
+    memcpy(block, &header, sizeof(header));
+    return jio_write(fd, block, sizeof(block), 0);
+}
+
+/* -- Epochs of a segment whose header is lost ------------------------------------------------------------ */
+
+static int epoch_of(int folder_fd, const struct journal_place *place, uint64_t *ret_epoch)
+{
+    char name[JOURNAL_SEGMENT_NAME_BYTES];
+
+    journal_segment_name(place->segment, name);
+    int fd = journal_file_open(folder_fd, name, false);
+    if (fd < 0)
+        return fd;
+    int result = journal_segment_read_header(fd, place, ret_epoch);
+    jio_close(fd);
+    return result;
+}
+
+static int add_epoch(uint64_t epochs[JOURNAL_EPOCHS_MAX], int count, uint64_t epoch)
+{
+    for (int i = 0; i < count; i++) {
+        if (epochs[i] == epoch)
+            return count;
+    }
+    epochs[count] = epoch;
+    return count + 1;
+}
+
+/* The nearest segment with a valid header is asked on each side of `at`, or nobody where so many in a row have none. */
+#define NEIGHBOURS_ASKED 8u
+
+static bool ask_below(int folder_fd, const struct journal_place *place, const struct journal_segment_list *list, size_t at,
+                      uint64_t *ret_epoch)
+{
+    for (size_t i = at; i > 0 && at - i < NEIGHBOURS_ASKED; i--) {
+        struct journal_place neighbour = {place->ring_id, place->shift, list->segments[i - 1]};
+        if (epoch_of(folder_fd, &neighbour, ret_epoch) == 0)
+            return true;
+    }
+    return false;
+}
+
+static bool ask_above(int folder_fd, const struct journal_place *place, const struct journal_segment_list *list, size_t at,
+                      uint64_t *ret_epoch)
+{
+    for (size_t i = at; i < list->count && i - at < NEIGHBOURS_ASKED; i++) {
+        struct journal_place neighbour = {place->ring_id, place->shift, list->segments[i]};
+        if (epoch_of(folder_fd, &neighbour, ret_epoch) == 0)
+            return true;
+    }
+    return false;
+}
+
+int journal_segment_guess_epochs(int folder_fd, const struct journal_place *place,
+                                 uint64_t ret_epochs[JOURNAL_EPOCHS_MAX])
+{
+    struct journal_segment_list list;
+    struct journal_meta meta;
+    uint64_t epoch;
+    int count = 0;
+    size_t below = 0, above;
+
+    if (journal_meta_read(folder_fd, &meta) == 0 &&
+        memcmp(meta.identity.ring_id, place->ring_id, sizeof(meta.identity.ring_id)) == 0)
+        count = add_epoch(ret_epochs, count, meta.identity.epoch);
+    if (journal_list_segments(folder_fd, place->shift, &list) < 0)
+        return count;
+    while (below < list.count && list.segments[below] < place->segment)
+        below++;
+    above = below < list.count && list.segments[below] == place->segment ? below + 1 : below;
+    if (ask_below(folder_fd, place, &list, below, &epoch))
+        count = add_epoch(ret_epochs, count, epoch);
+    if (ask_above(folder_fd, place, &list, above, &epoch))
+        count = add_epoch(ret_epochs, count, epoch);
+    journal_segment_list_free(&list);
+    return count;
+}
+
+/* -- Making and reopening -------------------------------------------------------------------------------- */
+
+int journal_write_zeros(int fd, uint64_t from, uint64_t to)
+{
+    static uint8_t zeros[1u << 18]; /* not const: that would put them into the file of the program */
+    int result = 0;
+
+    for (; from < to && result == 0; from += sizeof(zeros))
+        result = jio_write(fd, zeros, to - from < sizeof(zeros) ? to - from : sizeof(zeros), from);
+    return result;
+}
+
+/* Room for the whole file, so that no record is refused for want of it later. *ret_zeroed: zeros had to be written. */
+static int make_room(int fd, uint64_t from, uint64_t to, bool *ret_zeroed)
+{
+    int result = jio_allocate(fd, 0, to);
+
+    *ret_zeroed = result == -EOPNOTSUPP || result == -ENOSYS;
+    return *ret_zeroed ? journal_write_zeros(fd, from, to) : result;
+}
+
+static uint64_t file_bytes(const struct journal_meta *meta)
+{
+    return JOURNAL_BLOCK_BYTES + journal_segment_bytes(meta->geometry.segment_shift);
+}
+
+int journal_segment_make(int folder_fd, const struct journal_meta *meta, uint64_t segment, bool *ret_blank)
+{
+    struct journal_rights rights = {meta->mode, meta->uid, meta->gid};
+    char name[JOURNAL_SEGMENT_NAME_BYTES];
+    bool zeroed;
+
+    journal_segment_name(segment, name);
+    int fd = journal_file_make(folder_fd, name, &rights);
+    if (fd < 0)
+        return fd;
+    int result = make_room(fd, 0, file_bytes(meta), &zeroed);
+    if (result == 0)
+        result = journal_segment_write_header(fd, meta, segment);
+    if (result < 0) {
+        jio_unlink(folder_fd, name); /* where this fails too, the next one to come reopens what is there */
+        jio_close(fd);
+        return result;
+    }
+    *ret_blank = !zeroed;
+    return fd;
+}
+
+static int write_header_again(int fd)
+{
+    uint8_t block[JOURNAL_BLOCK_BYTES];
+    int64_t got = jio_read(fd, block, sizeof(block), 0);
+
+    return got < 0 ? (int)got : jio_write(fd, block, (uint64_t)got, 0);
+}
+
+/*
+ * 1. A header that is valid and tells another ring, segment or version is left alone: the file is not ours to write to.
+ * 2. One that is not valid, or of an earlier epoch, is written anew in its place. Of an earlier epoch there are no records
+ *    here, since an epoch starts at a segment above all that were ever leased; of this epoch there may be good ones, so the
+ *    bytes behind the header stay.
+ * 3. One that is as it should be may be in the kernel alone, and stay there: it is written over itself, so that the next
+ *    sync of the file brings it to the disk with the records.
+ */
+int journal_segment_mend_header(int fd, const struct journal_meta *meta, uint64_t segment)
+{
+    struct journal_place place = {meta->identity.ring_id, meta->geometry.segment_shift, segment};
+    uint64_t epoch = 0;
+    int result = journal_segment_read_header(fd, &place, &epoch);
+
+    if (result < 0 && result != -EBADMSG)
+        return result;
+    if (result == 0 && epoch == meta->identity.epoch)
+        return write_header_again(fd);
+    if (result == 0 && epoch > meta->identity.epoch)
+        return -ESTALE;
+    return journal_segment_write_header(fd, meta, segment);
+}
+
+/* The room first: a header says that the file is whole. */
+static int put_right(int fd, const struct journal_meta *meta, uint64_t segment)
+{
+    struct stat st;
+    bool zeroed;
+    int result = jio_stat(fd, &st);
+
+    if (result == 0 && (uint64_t)st.st_size < file_bytes(meta))
+        result = make_room(fd, (uint64_t)st.st_size, file_bytes(meta), &zeroed);
+    return result < 0 ? result : journal_segment_mend_header(fd, meta, segment);
+}
+
+int journal_segment_reopen(int folder_fd, const struct journal_meta *meta, uint64_t segment)
+{
+    char name[JOURNAL_SEGMENT_NAME_BYTES];
+
+    journal_segment_name(segment, name);
+    int fd = journal_file_open(folder_fd, name, true);
+    if (fd < 0)
+        return fd;
+    int result = put_right(fd, meta, segment);
+    if (result < 0) {
+        jio_close(fd);
+        return result;
+    }
+    return fd;
+}

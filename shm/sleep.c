@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Sleeping on a shared word, waking who sleeps there, and the clocks. */
+#include "shm/shm.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#define NS_PER_S INT64_C(1000000000)
+
+/* No FUTEX_PRIVATE_FLAG: the kernel finds the word by its place in the file, and so across processes. */
+static long futex(const uint32_t *word, int operation, uint32_t value, const struct timespec *timeout)
+{
+    return syscall(SYS_futex, word, operation, value, timeout, NULL, 0);
+}
+
+/*
+ * "For ever" is a time limit of 292 years: a wait without one would be taken up again by the kernel behind a handler
+ * that was installed with SA_RESTART, and the caller never saw the -EINTR that it was promised.
+ */
+int shm_sleep(const uint32_t *word, uint32_t expected, int64_t timeout_ns)
+{
+    if (timeout_ns < 0)
+        timeout_ns = 0;
+    struct timespec timeout = {.tv_sec = (time_t)(timeout_ns / NS_PER_S), .tv_nsec = (long)(timeout_ns % NS_PER_S)};
+    if (futex(word, FUTEX_WAIT, expected, &timeout) == 0 || errno == EAGAIN)
+        return 0;
+    return -errno;
+}
+
+void shm_wake_all(const uint32_t *word)
+{
+    (void)futex(word, FUTEX_WAKE, INT_MAX, NULL);
+}
+
+static uint64_t clock_ns(clockid_t clock)
+{
+    struct timespec now;
+    (void)clock_gettime(clock, &now);
+    return (uint64_t)now.tv_sec * (uint64_t)NS_PER_S + (uint64_t)now.tv_nsec;
+}
+
+uint64_t shm_now_ns(void)
+{
+    return clock_ns(CLOCK_MONOTONIC);
+}
+
+uint64_t shm_wall_ns(void)
+{
+    return clock_ns(CLOCK_REALTIME);
+}

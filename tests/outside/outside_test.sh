@@ -1,0 +1,44 @@
+#!/bin/sh
+# outside_test.sh BUILD-DIR CMAKE CC LIBDIR
+# Installs the build under a prefix, moves the prefix (an installed weir is relocatable) and builds outside projects
+# against it: by pkg-config and by find_package, with the shared and with the static library.
+set -eu
+build=$1 cmake=$2 cc=$3 libdir=$4
+here=$(cd "$(dirname "$0")" && pwd)
+tmp=$WEIR_TEST_DIR
+
+echo "-- install"
+"$cmake" --install "$build" --prefix "$tmp/stage" >"$tmp/install.log" || { cat "$tmp/install.log"; exit 1; }
+mv "$tmp/stage" "$tmp/moved"
+prefix=$tmp/moved
+lib=$prefix/$libdir
+if grep -rlF "$tmp/stage" "$prefix/include" "$lib/pkgconfig" "$lib/cmake"; then
+  echo "FAILED: the files above name the prefix that they were installed to"
+  exit 1
+fi
+
+echo "-- pkg-config"
+PKG_CONFIG_PATH=$lib/pkgconfig
+export PKG_CONFIG_PATH
+pkg-config --exact-version="$(sed -n 's/^Version: //p' "$lib/pkgconfig/weir.pc")" weir
+# shellcheck disable=SC2046 # the flags are words
+"$cc" -o "$tmp/pc-shared" "$here/main.c" $(pkg-config --cflags --libs weir)
+LD_LIBRARY_PATH=$lib "$tmp/pc-shared"
+# shellcheck disable=SC2046
+"$cc" -static -o "$tmp/pc-static" "$here/main.c" $(pkg-config --static --cflags --libs weir)
+"$tmp/pc-static"
+
+echo "-- find_package"
+build_outside() {
+  "$cmake" -S "$here/cmake" -B "$tmp/build" -DCMAKE_PREFIX_PATH="$prefix" -DCMAKE_C_COMPILER="$cc" &&
+    "$cmake" --build "$tmp/build"
+}
+build_outside >"$tmp/cmake.log" 2>&1 || { cat "$tmp/cmake.log"; exit 1; }
+"$tmp/build/outside_shared"
+"$tmp/build/outside_static"
+
+echo "-- programs"
+for program in weir weird; do
+  [ -x "$prefix/bin/$program" ] || continue
+  "$prefix/bin/$program" --version
+done
