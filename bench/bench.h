@@ -13,11 +13,11 @@
 struct bench_options {
     const char *const *names; /* of benches to run; none: all */
     size_t name_count;
-    const char *bus; /* directory on tmpfs that the bench may fill, made and removed by the caller */
-    double seconds;  /* for all of it, about; 0: 60 */
-    int json;        /* one object a line, else a table */
-    int cpus[2];     /* the two processors used; -1: chosen */
-    int progress;    /* 1: say on stderr what is being measured */
+    const char *bus;   /* directory on tmpfs that the bench may fill, made and removed by the caller */
+    double seconds;    /* for all of it, about; 0: 60 */
+    int json;          /* one object a line, else a table */
+    int cpus[2];       /* the two processors used; -1: chosen */
+    int progress;      /* 1: say on stderr what is being measured */
     int (*stop)(void); /* non-zero: end soon, or NULL */
 };
 

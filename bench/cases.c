@@ -98,7 +98,8 @@ static int latency_parent(struct pair *pair, void *ctx)
     struct weir_message message;
     struct weir_sub *sub;
     struct weir_pub *pub;
-    if (open_sub(work->bus, BACK, WEIR_FOREVER, &sub) < 0 || say(weir_pub_open(work->bus, FORTH, NULL, &pub), FORTH) < 0)
+    if (open_sub(work->bus, BACK, WEIR_FOREVER, &sub) < 0 ||
+        say(weir_pub_open(work->bus, FORTH, NULL, &pub), FORTH) < 0)
         return -EIO;
     int r = 0;
     for (uint64_t i = 0; i < work->count && r == 0; i++) {
@@ -217,7 +218,8 @@ static int throughput_parent(struct pair *pair, void *ctx)
     struct weir_message message;
     struct weir_sub *sub;
     struct weir_pub *pub;
-    if (open_sub(work->bus, BACK, WEIR_FOREVER, &sub) < 0 || say(weir_pub_open(work->bus, FORTH, NULL, &pub), FORTH) < 0)
+    if (open_sub(work->bus, BACK, WEIR_FOREVER, &sub) < 0 ||
+        say(weir_pub_open(work->bus, FORTH, NULL, &pub), FORTH) < 0)
         return -EIO;
     uint64_t start = bench_now_ns();
     int r = send_all(pub, work);

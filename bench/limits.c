@@ -136,7 +136,9 @@ int limit_copy_ring(struct pair *pair, size_t slot_bytes, size_t ring_bytes, uin
 {
     if (ring_bytes > pair->area_bytes || slot_bytes > ring_bytes)
         return -EINVAL;
-    struct copy copy = {.slot_bytes = slot_bytes, .slots = ring_bytes / slot_bytes, .messages = messages,
+    struct copy copy = {.slot_bytes = slot_bytes,
+                        .slots = ring_bytes / slot_bytes,
+                        .messages = messages,
                         .buffer = calloc(1, slot_bytes)};
     if (!copy.buffer)
         return -ENOMEM;

@@ -22,8 +22,8 @@ double report_median(double *values, size_t count)
 void report_begin(int json)
 {
     if (!json)
-        printf("%-11s %-34s %-5s %12s %12s %7s  %-12s %6s\n", "bench", "case", "cores", "weir", "limit", "ratio", "budget",
-               "rounds");
+        printf("%-11s %-34s %-5s %12s %12s %7s  %-12s %6s\n", "bench", "case", "cores", "weir", "limit", "ratio",
+               "budget", "rounds");
 }
 
 static int within(const struct report_row *row)
@@ -50,8 +50,8 @@ int report_row(const struct report_row *row, int json)
     if (json) {
         struct utsname machine;
         uname(&machine);
-        printf("{\"bench\":\"%s\",\"case\":\"%s\",\"cores\":\"%s\",\"value\":%.6g,\"unit\":\"%s\",", row->bench, row->name,
-               row->place, row->value, row->unit);
+        printf("{\"bench\":\"%s\",\"case\":\"%s\",\"cores\":\"%s\",\"value\":%.6g,\"unit\":\"%s\",", row->bench,
+               row->name, row->place, row->value, row->unit);
         if (row->limit > 0)
             printf("\"limit\":%.6g,\"ratio\":%.4f,", row->limit, row->ratio);
         else

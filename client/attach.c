@@ -43,7 +43,8 @@ static const struct ring_readers *readers_copy(void *ctx)
         return NULL;
     /* Read, not mapped: subscribers may truncate the file, and that must not kill a publisher. */
     for (uint64_t done = 0; done < bytes;) {
-        ssize_t got = pread(attachment->shm.readers_fd, (char *)attachment->readers_copy + done, bytes - done, (off_t)done);
+        ssize_t got =
+            pread(attachment->shm.readers_fd, (char *)attachment->readers_copy + done, bytes - done, (off_t)done);
         if (got < 0 && errno == EINTR)
             continue;
         if (got <= 0)
@@ -75,7 +76,8 @@ static int explain_view(int error, const char *name, const char *reason, const s
     return fail(error, "ring %s: %s", name, reason);
 }
 
-int attachment_open(struct attachment *attachment, const char *bus, const char *name, enum shm_access access, bool repair)
+int attachment_open(struct attachment *attachment, const char *bus, const char *name, enum shm_access access,
+                    bool repair)
 {
     char path[256];
     struct shm_why why = {""};
@@ -91,8 +93,8 @@ int attachment_open(struct attachment *attachment, const char *bus, const char *
     if (r < 0)
         return fail(r, "%s", why.text[0] ? why.text : weir_strerror(r));
     struct shm_ring *shm = &attachment->shm;
-    r = ring_view_init(&attachment->view, shm->control, shm->sizes.control_bytes, shm->readers, shm->sizes.readers_bytes,
-                       shm->data, shm->sizes.data_bytes, &reason);
+    r = ring_view_init(&attachment->view, shm->control, shm->sizes.control_bytes, shm->readers,
+                       shm->sizes.readers_bytes, shm->data, shm->sizes.data_bytes, &reason);
     if (r < 0) {
         r = explain_view(r, name, reason, shm);
         shm_close_ring(shm);
@@ -105,8 +107,8 @@ int attachment_open(struct attachment *attachment, const char *bus, const char *
     attachment->view.control_writable = shm->control_writable;
     attachment->view.data_writable = shm->data_writable;
     attachment->view.readers_writable = shm->readers_writable;
-    attachment->view.fence_self = !attachment->fence_works ||
-                                  (attachment->view.geometry.features_incompatible & RING_FEATURE_FENCED);
+    attachment->view.fence_self =
+        !attachment->fence_works || (attachment->view.geometry.features_incompatible & RING_FEATURE_FENCED);
     return 0;
 }
 

@@ -18,7 +18,8 @@ struct attachment {
 
 /* Opens bus and ring, checks the bytes, fills the view. On failure nothing is left open and last_error says why. The
  * attachment must not move afterwards: the view's ctx points to it. */
-int attachment_open(struct attachment *attachment, const char *bus, const char *name, enum shm_access access, bool repair);
+int attachment_open(struct attachment *attachment, const char *bus, const char *name, enum shm_access access,
+                    bool repair);
 void attachment_close(struct attachment *attachment);
 /* -ECHILD in a forked child of the process that opened it. */
 int attachment_check(const struct attachment *attachment);

@@ -178,7 +178,8 @@ static int tell_gap(struct weir_sub *sub, uint64_t from, uint64_t to, int reason
     sub->gap = (struct weir_gap){.from = from, .to = to, .reason = reason};
     mem_store_relaxed(&sub->reader.entry->lost_count, mem_load_relaxed(&sub->reader.entry->lost_count) + 1);
     backlog_seek(sub, to);
-    return fail(-EPIPE, "records from position %llu to %llu are missing", (unsigned long long)from, (unsigned long long)to);
+    return fail(-EPIPE, "records from position %llu to %llu are missing", (unsigned long long)from,
+                (unsigned long long)to);
 }
 
 static int ledger_reason(uint32_t reason)

@@ -12,7 +12,8 @@ static bool is_visible(struct weir_pub *pub, uint64_t position)
     if (mem_load_acquire(&view->control->visible) > position)
         return true;
     if ((view->geometry.flags & RING_EXCLUSIVE) && pub->state.inside) /* mine alone, visible as they were sent */
-        return (pub->state.segment << view->geometry.segment_shift) + ((uint64_t)pub->state.end << RING_UNIT_SHIFT) > position;
+        return (pub->state.segment << view->geometry.segment_shift) + ((uint64_t)pub->state.end << RING_UNIT_SHIFT) >
+               position;
     return ring_visible_position(&pub->state) > position;
 }
 
@@ -24,7 +25,8 @@ static int check_level(const struct weir_pub *pub, enum weir_level level)
     if (level > WEIR_REMOTE)
         return fail(-EINVAL, "unknown level");
     if (level != WEIR_VISIBLE && !(pub->attachment.view.geometry.flags & RING_JOURNALED))
-        return fail(-EINVAL, "ring %s is memory-only: nothing in it is ever written", pub->attachment.view.identity.name);
+        return fail(-EINVAL, "ring %s is memory-only: nothing in it is ever written",
+                    pub->attachment.view.identity.name);
     return 0;
 }
 

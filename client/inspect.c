@@ -47,8 +47,8 @@ static uint32_t count_attached(const struct attachment *attachment, bool readers
 static void fill_files(const struct attachment *attachment, struct weir_ring_info *info)
 {
     struct stat status;
-    info->memory_bytes = attachment->shm.sizes.control_bytes + attachment->shm.sizes.readers_bytes +
-                         attachment->shm.sizes.data_bytes;
+    info->memory_bytes =
+        attachment->shm.sizes.control_bytes + attachment->shm.sizes.readers_bytes + attachment->shm.sizes.data_bytes;
     if (fstat(attachment->shm.control_fd, &status) == 0) {
         info->mode = status.st_mode & 07777;
         info->uid = status.st_uid;
@@ -147,7 +147,8 @@ static struct weir_participant look_publisher(const struct attachment *attachmen
     return p;
 }
 
-static struct weir_participant look_reader(const struct attachment *attachment, uint32_t index, uint64_t id, uint64_t end)
+static struct weir_participant look_reader(const struct attachment *attachment, uint32_t index, uint64_t id,
+                                           uint64_t end)
 {
     const struct ring_view *view = &attachment->view;
     const struct ring_reader *entry = &view->reader_table[index];

@@ -78,8 +78,8 @@ void message_encode_headers(const struct weir_message *message, uint8_t *buffer)
 }
 
 /* One header at *offset of untrusted bytes; false at the end or where they make no sense. */
-static bool header_next(const struct weir_message *message, size_t *offset, const char **ret_name, size_t *ret_name_bytes,
-                        const void **ret_value, size_t *ret_value_bytes)
+static bool header_next(const struct weir_message *message, size_t *offset, const char **ret_name,
+                        size_t *ret_name_bytes, const void **ret_value, size_t *ret_value_bytes)
 {
     const uint8_t *at = (const uint8_t *)message->reserved_headers + *offset;
     size_t left = message->reserved_headers_bytes - *offset;
@@ -146,7 +146,8 @@ int message_from_item(const struct ring_item *item, struct weir_message *ret_mes
     uint32_t bytes;
     int r = ring_meta_get(item->body, item->body_bytes, item->flags, &meta, &bytes);
     if (r < 0)
-        return fail(r, "the properties of the record at position %llu make no sense", (unsigned long long)item->position);
+        return fail(r, "the properties of the record at position %llu make no sense",
+                    (unsigned long long)item->position);
     *ret_message = (struct weir_message){.data = item->body + bytes,
                                          .data_bytes = item->body_bytes - bytes,
                                          .tag = item->tag,

@@ -195,7 +195,8 @@ static int too_large(const struct weir_pub *pub, uint64_t bytes)
 }
 
 /* The sequence that the message will have; 0 with an error when it was published before. */
-static int next_sequence(struct weir_pub *pub, const struct weir_message *message, uint64_t last, uint64_t *ret_sequence)
+static int next_sequence(struct weir_pub *pub, const struct weir_message *message, uint64_t last,
+                         uint64_t *ret_sequence)
 {
     uint64_t sequence = (message->has & WEIR_HAS_SEQUENCE) ? message->sequence : last + 1;
     if (sequence > last) {
@@ -216,7 +217,8 @@ static int check_open(const struct weir_pub *pub)
 }
 
 /* Properties to the claimed record; meta is complete but for the headers' encoding. */
-static void put_properties(struct weir_pub *pub, const struct weir_message *message, struct ring_meta *meta, uint8_t *body)
+static void put_properties(struct weir_pub *pub, const struct weir_message *message, struct ring_meta *meta,
+                           uint8_t *body)
 {
     if (meta->headers_bytes) {
         message_encode_headers(message, pub->scratch);
@@ -404,7 +406,8 @@ int weir_pub_send_batch(struct weir_pub *pub, const struct weir_message *message
             meta.sequence = sequence;
             meta.producer = mem_load_relaxed(&pub->state.producer->hash);
         }
-        uint8_t *body = ring_claim_address(&pub->state) + ((size_t)offset << RING_UNIT_SHIFT) + sizeof(struct ring_record);
+        uint8_t *body =
+            ring_claim_address(&pub->state) + ((size_t)offset << RING_UNIT_SHIFT) + sizeof(struct ring_record);
         if (meta_bytes)
             put_properties(pub, message, &meta, body);
         if (message->data_bytes)

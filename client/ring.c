@@ -2,12 +2,12 @@
 /* Creating, removing and listing rings. */
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 #include <sys/stat.h>
-#include <fcntl.h>
 #include <unistd.h>
 
 #include "client/attach.h"
@@ -50,13 +50,15 @@ static int choose_geometry(const struct weir_ring_options *options, struct ring_
         return fail(-EINVAL, "segment bytes must be a power of two from 4096 (4 KiB) to 67108864 (64 MiB)");
     if (options->exclusive && options->max_publishers > 1)
         return fail(-EINVAL, "an exclusive ring has one publisher: leave max_publishers out");
-    struct ring_geometry g = {
-        .flags = (options->exclusive ? RING_EXCLUSIVE : 0u) | (options->journaled ? RING_JOURNALED : 0u),
-        .when_full = (uint32_t)options->when_full,
-        .segment_shift = log2_of(segment),
-        .max_publishers = options->exclusive ? 1 : options->max_publishers ? options->max_publishers : DEFAULT_PUBLISHERS,
-        .max_readers = options->max_readers ? options->max_readers : DEFAULT_READERS,
-        .features_incompatible = options->fenced ? RING_FEATURE_FENCED : 0};
+    struct ring_geometry g = {.flags = (options->exclusive ? RING_EXCLUSIVE : 0u) |
+                                       (options->journaled ? RING_JOURNALED : 0u),
+                              .when_full = (uint32_t)options->when_full,
+                              .segment_shift = log2_of(segment),
+                              .max_publishers = options->exclusive        ? 1
+                                                : options->max_publishers ? options->max_publishers
+                                                                          : DEFAULT_PUBLISHERS,
+                              .max_readers = options->max_readers ? options->max_readers : DEFAULT_READERS,
+                              .features_incompatible = options->fenced ? RING_FEATURE_FENCED : 0};
     g.max_producers = at_least(4 * g.max_publishers, NAMES_PER_RING);
     g.max_cursors = at_least(4 * g.max_readers, NAMES_PER_RING);
     for (;;) {
@@ -72,7 +74,8 @@ static int choose_geometry(const struct weir_ring_options *options, struct ring_
         g.segment_shift++;
     }
     if (options->first_position & ((1ull << g.segment_shift) - 1))
-        return fail(-EINVAL, "the first position must be a multiple of the segment's %llu bytes", 1ull << g.segment_shift);
+        return fail(-EINVAL, "the first position must be a multiple of the segment's %llu bytes",
+                    1ull << g.segment_shift);
     *ret_geometry = g;
     return 0;
 }
@@ -187,8 +190,8 @@ int weir_ring_remove(const char *bus, const char *name, int force, int keep_jour
     if (r == -ENOENT || r == -EACCES || (r < 0 && !force))
         goto out;
     if (sound && !force && (r = weir_ring_participants(bus, name, count_living, &living)) == 0 && living > 0)
-        r = fail(-EBUSY, "ring %s is used by %d processes that are alive (weir stat %s names them; --force removes it)", name,
-                 living, name);
+        r = fail(-EBUSY, "ring %s is used by %d processes that are alive (weir stat %s names them; --force removes it)",
+                 name, living, name);
     if (sound && r < 0)
         goto close;
     /* The name first: killed after that, nobody can attach any more; a journal that stayed brings the ring back when weird starts, and

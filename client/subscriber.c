@@ -46,7 +46,8 @@ static int go_to(struct weir_sub *sub, uint64_t position)
     if (position == WEIR_POSITION_END) {
         int r = ring_reader_seek_end(&sub->reader);
         sub->in_journal = false;
-        return r < 0 ? fail(r, "ring %s: cannot find its end: %s", sub->attachment.view.identity.name, weir_strerror(r)) : 0;
+        return r < 0 ? fail(r, "ring %s: cannot find its end: %s", sub->attachment.view.identity.name, weir_strerror(r))
+                     : 0;
     }
     if (position == WEIR_POSITION_START)
         return backlog_seek_oldest(sub);
@@ -79,7 +80,8 @@ static int join(struct weir_sub *sub, const char *ring)
         return fail(r, "ring %s: cannot lock my byte in the readers' lock file: %s", ring, weir_strerror(r));
     r = ring_reader_join(&sub->reader, view, sub->attachment.reader_id, (uint64_t)getpid(), shm_wall_ns());
     if (r == -ENOSPC)
-        return fail(r, "ring %s admits %u readers and all of them are alive: see weir stat", ring, view->geometry.max_readers);
+        return fail(r, "ring %s admits %u readers and all of them are alive: see weir stat", ring,
+                    view->geometry.max_readers);
     return r;
 }
 

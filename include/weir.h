@@ -77,10 +77,10 @@ enum weir_when_full {
 
 /* Fill with WEIR_RING_OPTIONS_INIT, then change what you need. */
 struct weir_ring_options {
-    size_t size;          /* sizeof(struct weir_ring_options) */
-    int exclusive;        /* 1: one publisher at a time, cheapest; 0: many */
-    int journaled;        /* 1: drained to disk by weird; 0: memory only */
-    int when_full;        /* enum weir_when_full */
+    size_t size;                 /* sizeof(struct weir_ring_options) */
+    int exclusive;               /* 1: one publisher at a time, cheapest; 0: many */
+    int journaled;               /* 1: drained to disk by weird; 0: memory only */
+    int when_full;               /* enum weir_when_full */
     uint64_t segment_bytes;      /* power of two, 4 KiB to 64 MiB; 0: 256 KiB, more when the memory limit needs it */
     uint64_t memory_limit_bytes; /* what may wait for the disk, or is kept in memory; 0: 32 segments */
     uint32_t max_readers;        /* 1 to 1024; 0: 16 */
@@ -90,9 +90,9 @@ struct weir_ring_options {
     int fenced;                  /* 1: every process fences for itself, nobody is interrupted by membarrier */
     uint64_t first_position;     /* multiple of the segment size, for tests and for moving a ring; 0 */
 };
-#define WEIR_RING_OPTIONS_INIT                                                                                       \
-    {                                                                                                                \
-        sizeof(struct weir_ring_options), 0, 1, WEIR_BLOCK, 0, 0, 0, 0, 0, NULL, 0, 0                                \
+#define WEIR_RING_OPTIONS_INIT                                                                                         \
+    {                                                                                                                  \
+        sizeof(struct weir_ring_options), 0, 1, WEIR_BLOCK, 0, 0, 0, 0, 0, NULL, 0, 0                                  \
     }
 
 /*
@@ -123,12 +123,12 @@ struct weir_ring_info {
     uint8_t ring_id[16];
     uint64_t created_ns;
     uint64_t epoch;
-    uint64_t first_position; /* of this epoch */
+    uint64_t first_position;  /* of this epoch */
     uint64_t memory_position; /* the oldest still in memory */
     uint64_t end_position;    /* behind the last claim */
     uint64_t visible, written, durable, lease;
-    int journal_error; /* errno that stopped the journal, 0: none */
-    int daemon_alive;  /* 1: weird serves this ring; 0: it does not; -1: no right to ask */
+    int journal_error;                       /* errno that stopped the journal, 0: none */
+    int daemon_alive;                        /* 1: weird serves this ring; 0: it does not; -1: no right to ask */
     uint64_t refused_count, refused_last_ns; /* by drop-new */
 };
 int weir_ring_info(const char *bus, const char *name, struct weir_ring_info *ret_info);
@@ -146,10 +146,10 @@ struct weir_participant {
     uint64_t id;
     uint64_t pid;
     uint64_t attached_ns;
-    uint64_t position;        /* reader: next to read; publisher: its last record */
-    uint64_t lag_bytes;       /* reader: behind the end of the log */
-    int gating;               /* reader */
-    int holds_claim;          /* publisher: a claimed record that it has not committed stands at the end of the log */
+    uint64_t position;         /* reader: next to read; publisher: its last record */
+    uint64_t lag_bytes;        /* reader: behind the end of the log */
+    int gating;                /* reader */
+    int holds_claim;           /* publisher: a claimed record that it has not committed stands at the end of the log */
     uint64_t waiting_since_ns; /* publisher: waits for room since then; 0: it does not */
     uint64_t refused_count, refused_last_ns, refused_sequence;
     char name[WEIR_NAME_MAX + 1]; /* of the publisher, or of the reader's cursor; "" */
@@ -181,10 +181,10 @@ enum {
 struct weir_message {
     const void *data;
     size_t data_bytes;
-    uint16_t tag;     /* the application's own type */
-    uint16_t has;     /* WEIR_HAS_... */
+    uint16_t tag; /* the application's own type */
+    uint16_t has; /* WEIR_HAS_... */
     uint32_t key_bytes;
-    const void *key;  /* NULL: none */
+    const void *key; /* NULL: none */
     uint64_t time_ns;
     uint64_t expiry_ns;
     uint64_t sequence;
@@ -213,9 +213,9 @@ struct weir_pub_options {
     size_t size;
     const char *name; /* a named publisher: remembers its last sequence across crashes; NULL: none */
 };
-#define WEIR_PUB_OPTIONS_INIT                                                                                        \
-    {                                                                                                                \
-        sizeof(struct weir_pub_options), NULL                                                                        \
+#define WEIR_PUB_OPTIONS_INIT                                                                                          \
+    {                                                                                                                  \
+        sizeof(struct weir_pub_options), NULL                                                                          \
     }
 
 /* Attaches a publisher. -EBUSY: exclusive ring or name held by the living; after a death it is taken over. */
@@ -227,7 +227,8 @@ void weir_pub_close(struct weir_pub *pub);
  * Publishes by copying. Visible to readers when it returns 0. When the ring is full it waits up to timeout_ns (block),
  * or refuses with -EAGAIN (drop-new). ret_position may be NULL.
  */
-int weir_pub_send(struct weir_pub *pub, const void *data, size_t data_bytes, int64_t timeout_ns, uint64_t *ret_position);
+int weir_pub_send(struct weir_pub *pub, const void *data, size_t data_bytes, int64_t timeout_ns,
+                  uint64_t *ret_position);
 /* The same with tag and properties. */
 int weir_pub_send_message(struct weir_pub *pub, const struct weir_message *message, int64_t timeout_ns,
                           uint64_t *ret_position);
@@ -271,9 +272,9 @@ struct weir_sub_options {
     int gating;         /* 1: publishers wait for me (memory-only rings that do not drop old) */
     int64_t spin_ns;    /* how long to poll before sleeping in the kernel; -1: a measured default */
 };
-#define WEIR_SUB_OPTIONS_INIT                                                                                        \
-    {                                                                                                                \
-        sizeof(struct weir_sub_options), WEIR_POSITION_START, NULL, 0, -1                                            \
+#define WEIR_SUB_OPTIONS_INIT                                                                                          \
+    {                                                                                                                  \
+        sizeof(struct weir_sub_options), WEIR_POSITION_START, NULL, 0, -1                                              \
     }
 
 /*

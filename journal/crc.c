@@ -15,8 +15,8 @@
  * single bits are all there is to know, and the compiler puts together the rest.
  */
 #define ENTRY(i, b0, b1, b2, b3, b4, b5, b6, b7)                                                                       \
-    (((i) & 1 ? b0 : 0u) ^ ((i) & 2 ? b1 : 0u) ^ ((i) & 4 ? b2 : 0u) ^ ((i) & 8 ? b3 : 0u) ^ ((i) & 16 ? b4 : 0u) ^    \
-     ((i) & 32 ? b5 : 0u) ^ ((i) & 64 ? b6 : 0u) ^ ((i) & 128 ? b7 : 0u))
+    (((i)&1 ? b0 : 0u) ^ ((i)&2 ? b1 : 0u) ^ ((i)&4 ? b2 : 0u) ^ ((i)&8 ? b3 : 0u) ^ ((i)&16 ? b4 : 0u) ^              \
+     ((i)&32 ? b5 : 0u) ^ ((i)&64 ? b6 : 0u) ^ ((i)&128 ? b7 : 0u))
 #define ENTRIES_4(i, ...)                                                                                              \
     ENTRY((i), __VA_ARGS__), ENTRY((i) + 1, __VA_ARGS__), ENTRY((i) + 2, __VA_ARGS__), ENTRY((i) + 3, __VA_ARGS__)
 #define ENTRIES_16(i, ...)                                                                                             \
@@ -94,8 +94,9 @@ bool journal_crc32c_has_hardware(void)
  * for n bytes is x^(8n - 33): the carry-less product of two reflected words is one place short, and the crc32 that takes
  * it modulo the polynomial multiplies by x^32.
  */
-static inline __attribute__((always_inline)) HARDWARE uint64_t
-three_stripes(uint64_t state, const uint8_t *at, size_t stripe_bytes, uint32_t over_one, uint32_t over_two)
+static inline __attribute__((always_inline)) HARDWARE uint64_t three_stripes(uint64_t state, const uint8_t *at,
+                                                                             size_t stripe_bytes, uint32_t over_one,
+                                                                             uint32_t over_two)
 {
     uint64_t second = 0, third = 0;
 
@@ -104,8 +105,10 @@ three_stripes(uint64_t state, const uint8_t *at, size_t stripe_bytes, uint32_t o
         second = _mm_crc32_u64(second, load_64(at + stripe_bytes + i));
         third = _mm_crc32_u64(third, load_64(at + 2 * stripe_bytes + i));
     }
-    __m128i shifted_two = _mm_clmulepi64_si128(_mm_cvtsi64_si128((long long)state), _mm_cvtsi32_si128((int)over_two), 0);
-    __m128i shifted_one = _mm_clmulepi64_si128(_mm_cvtsi64_si128((long long)second), _mm_cvtsi32_si128((int)over_one), 0);
+    __m128i shifted_two =
+        _mm_clmulepi64_si128(_mm_cvtsi64_si128((long long)state), _mm_cvtsi32_si128((int)over_two), 0);
+    __m128i shifted_one =
+        _mm_clmulepi64_si128(_mm_cvtsi64_si128((long long)second), _mm_cvtsi32_si128((int)over_one), 0);
     uint64_t product = (uint64_t)_mm_cvtsi128_si64(_mm_xor_si128(shifted_two, shifted_one));
     return _mm_crc32_u64(0, product) ^ third;
 }

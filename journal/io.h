@@ -26,8 +26,8 @@ int jio_write(int fd, const void *data, uint64_t bytes, uint64_t offset);
 int jio_allocate(int fd, uint64_t offset, uint64_t bytes);
 /* Tells the kernel to begin writing out. Promises nothing. */
 int jio_start_writing(int fd, uint64_t offset, uint64_t bytes);
-int jio_sync(int fd);        /* fsync: of directories and new files */
-int jio_sync_data(int fd);   /* fdatasync */
+int jio_sync(int fd);      /* fsync: of directories and new files */
+int jio_sync_data(int fd); /* fdatasync */
 
 int jio_rename(int from_dir_fd, const char *from, int to_dir_fd, const char *to);
 int jio_unlink(int dir_fd, const char *name);

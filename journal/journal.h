@@ -108,8 +108,8 @@ int journal_load_names(struct journal_writer *writer, struct journal_names *ret_
 void journal_free_names(struct journal_names *names);
 
 struct journal_recovery {
-    uint64_t end;           /* behind the last valid record */
-    uint64_t oldest;        /* first position kept, == end when empty */
+    uint64_t end;    /* behind the last valid record */
+    uint64_t oldest; /* first position kept, == end when empty */
     uint64_t segment_files;
 };
 /*

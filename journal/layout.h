@@ -68,8 +68,8 @@ struct journal_meta_block {
     uint8_t ring_id[16];
     uint64_t created_ns;
     uint64_t epoch;
-    uint64_t start; /* first position of the epoch */
-    uint64_t lease; /* no position at or above it was ever given out */
+    uint64_t start;   /* first position of the epoch */
+    uint64_t lease;   /* no position at or above it was ever given out */
     uint64_t durable; /* at least this far when the block was written */
     uint64_t features_incompatible;
     uint64_t memory_limit_bytes;

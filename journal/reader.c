@@ -213,8 +213,7 @@ static uint32_t body_crc(struct journal_reader *reader, uint32_t crc, uint64_t o
 {
     uint64_t body = offset + sizeof(struct ring_record);
 
-    return sums ? journal_sums_crc(sums, crc, body, body + bytes)
-                : journal_crc32c(crc, reader->buffer + body, bytes);
+    return sums ? journal_sums_crc(sums, crc, body, body + bytes) : journal_crc32c(crc, reader->buffer + body, bytes);
 }
 
 static bool crc_matches(struct journal_reader *reader, uint64_t offset, const struct journal_record *record,
@@ -386,7 +385,8 @@ static int look_for_oldest(void *ctx, const char *name)
     struct oldest *oldest = ctx;
     uint64_t segment;
 
-    if (journal_segment_number(name, &segment) && segment >= oldest->from && (!oldest->any || segment < oldest->found)) {
+    if (journal_segment_number(name, &segment) && segment >= oldest->from &&
+        (!oldest->any || segment < oldest->found)) {
         oldest->found = segment;
         oldest->any = true;
     }

@@ -179,8 +179,8 @@ static int add_epoch(uint64_t epochs[JOURNAL_EPOCHS_MAX], int count, uint64_t ep
 /* The nearest segment with a valid header is asked on each side of `at`, or nobody where so many in a row have none. */
 #define NEIGHBOURS_ASKED 8u
 
-static bool ask_below(int folder_fd, const struct journal_place *place, const struct journal_segment_list *list, size_t at,
-                      uint64_t *ret_epoch)
+static bool ask_below(int folder_fd, const struct journal_place *place, const struct journal_segment_list *list,
+                      size_t at, uint64_t *ret_epoch)
 {
     for (size_t i = at; i > 0 && at - i < NEIGHBOURS_ASKED; i--) {
         struct journal_place neighbour = {place->ring_id, place->shift, list->segments[i - 1]};
@@ -190,8 +190,8 @@ static bool ask_below(int folder_fd, const struct journal_place *place, const st
     return false;
 }
 
-static bool ask_above(int folder_fd, const struct journal_place *place, const struct journal_segment_list *list, size_t at,
-                      uint64_t *ret_epoch)
+static bool ask_above(int folder_fd, const struct journal_place *place, const struct journal_segment_list *list,
+                      size_t at, uint64_t *ret_epoch)
 {
     for (size_t i = at; i < list->count && i - at < NEIGHBOURS_ASKED; i++) {
         struct journal_place neighbour = {place->ring_id, place->shift, list->segments[i]};

@@ -11,9 +11,9 @@
 
 struct journal_sums {
     const uint8_t *base;
-    uint64_t from;     /* offset of the first unit that is summed */
-    uint32_t *sums;    /* sums[i]: CRC register, begun with 0, over i units from there */
-    uint64_t count;    /* sums that are there */
+    uint64_t from;       /* offset of the first unit that is summed */
+    uint32_t *sums;      /* sums[i]: CRC register, begun with 0, over i units from there */
+    uint64_t count;      /* sums that are there */
     uint32_t powers[32]; /* of x: 2^i zero bytes */
 };
 

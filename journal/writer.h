@@ -24,8 +24,8 @@ struct journal_file {
 
 struct journal_writer {
     int folder_fd;
-    int meta_fd; /* holds the lock */
-    int error;   /* what ended the writer, negative; 0: nothing did */
+    int meta_fd;       /* holds the lock */
+    int error;         /* what ended the writer, negative; 0: nothing did */
     bool folder_dirty; /* a file was made since the directory was last synced */
 
     struct journal_meta meta;
@@ -33,8 +33,8 @@ struct journal_writer {
 
     struct journal_file files[JOURNAL_FILES_MAX];
     uint32_t file_count;
-    uint64_t segment;       /* written to last */
-    uint64_t ahead_tried;   /* segment + 1 for which the next one was made, or tried, ahead of need */
+    uint64_t segment;              /* written to last */
+    uint64_t ahead_tried;          /* segment + 1 for which the next one was made, or tried, ahead of need */
     uint64_t ledger_compact_count; /* entries at which putting together is tried next; 0: not set yet */
 };
 

@@ -40,13 +40,13 @@ struct mem_site {
  */
 __attribute__((weak)) void (*mem_point_hook)(struct mem_site *site);
 
-#define mem_point()                                                                                                  \
-    do {                                                                                                             \
-        static struct mem_site site_ __attribute__((section("weir_sites"), used, aligned(32))) = {                  \
-            __FILE__, __func__, __LINE__, 0};                                                                        \
-        __atomic_fetch_add(&site_.hits, 1, __ATOMIC_RELAXED);                                                        \
-        if (mem_point_hook)                                                                                          \
-            mem_point_hook(&site_);                                                                                  \
+#define mem_point()                                                                                                    \
+    do {                                                                                                               \
+        static struct mem_site site_                                                                                   \
+            __attribute__((section("weir_sites"), used, aligned(32))) = {__FILE__, __func__, __LINE__, 0};             \
+        __atomic_fetch_add(&site_.hits, 1, __ATOMIC_RELAXED);                                                          \
+        if (mem_point_hook)                                                                                            \
+            mem_point_hook(&site_);                                                                                    \
     } while (0)
 
 /* Called before each load when set, so that a test can let others run in between. */
@@ -110,30 +110,30 @@ static inline uint64_t mem_add_(struct mem_u64 *word, uint64_t amount)
     return __atomic_fetch_add(&word->raw, amount, __ATOMIC_ACQ_REL);
 }
 
-#define mem_store_relaxed(word, value)                                                                               \
-    __extension__({                                                                                                  \
-        mem_point();                                                                                                 \
-        mem_store_relaxed_((word), (value));                                                                         \
+#define mem_store_relaxed(word, value)                                                                                 \
+    __extension__({                                                                                                    \
+        mem_point();                                                                                                   \
+        mem_store_relaxed_((word), (value));                                                                           \
     })
-#define mem_store_release(word, value)                                                                               \
-    __extension__({                                                                                                  \
-        mem_point();                                                                                                 \
-        mem_store_release_((word), (value));                                                                         \
+#define mem_store_release(word, value)                                                                                 \
+    __extension__({                                                                                                    \
+        mem_point();                                                                                                   \
+        mem_store_release_((word), (value));                                                                           \
     })
-#define mem_swap(word, expected, desired)                                                                            \
-    __extension__({                                                                                                  \
-        mem_point();                                                                                                 \
-        mem_swap_((word), (expected), (desired));                                                                    \
+#define mem_swap(word, expected, desired)                                                                              \
+    __extension__({                                                                                                    \
+        mem_point();                                                                                                   \
+        mem_swap_((word), (expected), (desired));                                                                      \
     })
-#define mem_swap32(word, expected, desired)                                                                          \
-    __extension__({                                                                                                  \
-        mem_point();                                                                                                 \
-        mem_swap32_((word), (expected), (desired));                                                                  \
+#define mem_swap32(word, expected, desired)                                                                            \
+    __extension__({                                                                                                    \
+        mem_point();                                                                                                   \
+        mem_swap32_((word), (expected), (desired));                                                                    \
     })
-#define mem_add(word, amount)                                                                                        \
-    __extension__({                                                                                                  \
-        mem_point();                                                                                                 \
-        mem_add_((word), (amount));                                                                                  \
+#define mem_add(word, amount)                                                                                          \
+    __extension__({                                                                                                    \
+        mem_point();                                                                                                   \
+        mem_add_((word), (amount));                                                                                    \
     })
 
 /* Keeps the compiler from reordering; the processor is held by the other side's membarrier (edges E2, E6). */

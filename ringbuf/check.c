@@ -34,7 +34,8 @@ static bool attached(const struct ring_view *view, uint32_t index, uint64_t id_b
 }
 
 /* A claim by nobody: who leaves, or is resolved, leaves none behind. */
-static bool claimed_by_nobody(const struct ring_view *view, const struct ring_record *record, uint64_t head, uint32_t owner)
+static bool claimed_by_nobody(const struct ring_view *view, const struct ring_record *record, uint64_t head,
+                              uint32_t owner)
 {
     return !attached(view, owner_index(owner), owner, (1u << RING_OWNER_INCARNATION_BITS) - 1) &&
            mem_load_acquire(&record->head) == head;
@@ -44,7 +45,6 @@ static bool claimed_by_nobody(const struct ring_view *view, const struct ring_re
 static const char *walk_segment(const struct ring_view *view, uint32_t slot, bool active, uint32_t *ret_units)
 {
     const uint8_t *base = slot_base(view, slot);
-    uint64_t tail = mem_load_acquire(&view->slots[slot].tail);
     bool exclusive = view->geometry.flags & RING_EXCLUSIVE;
     uint32_t at = 0;
     while (at < view->segment_units) {
@@ -54,7 +54,7 @@ static const char *walk_segment(const struct ring_view *view, uint32_t slot, boo
         if (head == 0) {
             if (exclusive)
                 return active ? NULL : "free record header inside of a full segment";
-            tail = mem_load_acquire(&view->slots[slot].tail);
+            uint64_t tail = mem_load_acquire(&view->slots[slot].tail);
             if (tail_end(tail) <= at)
                 return active ? NULL : "free record header inside of a full segment";
             if (mem_load_acquire(&record->head) != 0)
@@ -144,8 +144,8 @@ static void check_slot(struct check *check, uint32_t slot)
     bool active = segment >= active_segment(check->active); /* as it was when we began: those before it are full */
     const char *what = walk_segment(view, slot, active, &units);
     if (what && mem_load_acquire(&view->states[slot]) == state)
-        report(check, RING_FILE_DATA, ((uint64_t)slot << view->geometry.segment_shift) + ((uint64_t)units << RING_UNIT_SHIFT),
-               what);
+        report(check, RING_FILE_DATA,
+               ((uint64_t)slot << view->geometry.segment_shift) + ((uint64_t)units << RING_UNIT_SHIFT), what);
     if (!(view->geometry.flags & RING_EXCLUSIVE))
         check_clean(check, slot, state);
 }
@@ -193,7 +193,8 @@ static void check_positions(struct check *check)
     if ((view->geometry.flags & RING_JOURNALED) && end > lease)
         report(check, RING_FILE_CONTROL, control_offset(check, &control->lease), "the log's end is ahead of the lease");
     if (durable < view->identity.start)
-        report(check, RING_FILE_CONTROL, control_offset(check, &control->durable), "durable is before the first position");
+        report(check, RING_FILE_CONTROL, control_offset(check, &control->durable),
+               "durable is before the first position");
 }
 
 /* Two slots with the same segment, the active one aside. */

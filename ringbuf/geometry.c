@@ -40,7 +40,8 @@ int ring_geometry_check(struct ring_geometry *geometry, const char **ret_reason)
                       "drop-new, or --memory)",
                       -EINVAL);
     if (g.segment_shift < RING_SEGMENT_SHIFT_MIN || g.segment_shift > RING_SEGMENT_SHIFT_MAX)
-        return refuse(ret_reason, "segment bytes must be a power of two from 4096 (4 KiB) to 67108864 (64 MiB)", -EINVAL);
+        return refuse(ret_reason, "segment bytes must be a power of two from 4096 (4 KiB) to 67108864 (64 MiB)",
+                      -EINVAL);
     if (g.max_publishers < 1 || g.max_publishers > RING_PUBLISHERS_MAX)
         return refuse(ret_reason, "publishers must be 1 to 512", -EINVAL);
     if ((g.flags & RING_EXCLUSIVE) && g.max_publishers != 1)
@@ -168,7 +169,8 @@ int ring_control_read(const struct ring_control *control, uint64_t control_bytes
     if (ready != RING_LAYOUT_VERSION)
         return refuse(ret_reason, "the ring is not ready yet", -EAGAIN);
     if (c.format_signature != RING_FORMAT_SIGNATURE || c.header_bytes != RING_CONTROL_HEADER_BYTES)
-        return refuse(ret_reason, "the ring was made for another byte order, cache line or word size", -EPROTONOSUPPORT);
+        return refuse(ret_reason, "the ring was made for another byte order, cache line or word size",
+                      -EPROTONOSUPPORT);
     if (c.features_incompatible & ~(uint64_t)RING_FEATURES_KNOWN)
         return refuse(ret_reason, "the ring uses features that this version does not know", -EPROTONOSUPPORT);
 

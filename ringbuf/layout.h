@@ -26,7 +26,7 @@
 #define RING_READERS_MAGIC 0x3152445252494557ull /* "WEIRRDR1" */
 
 /* Byte order, cache line, unit and word sizes that both ends must share; built from the constants below. */
-#define RING_FORMAT_SIGNATURE                                                                                        \
+#define RING_FORMAT_SIGNATURE                                                                                          \
     (0x0102030400000000ull | ((uint64_t)MEM_PAIR_BYTES << 16) | (RING_UNIT_BYTES << 8) | sizeof(void *))
 
 /* Records are multiples of a unit, and start on one: a record of up to 48 bytes of payload is one cache line. */
@@ -129,9 +129,9 @@ static_assert(sizeof(struct ring_slot) == MEM_PAIR_BYTES, "slot");
 struct ring_publisher {
     RING_PAIR_ALIGNED struct mem_u64 id; /* 0: free; also its byte in the lock file */
     struct mem_u64 announced;
-    struct mem_u64 producer;       /* index + 1 of the producer entry it holds */
-    struct mem_u64 pid;            /* in its own pid namespace: a hint, never a proof */
-    struct mem_u64 attached_ns;    /* CLOCK_REALTIME */
+    struct mem_u64 producer;         /* index + 1 of the producer entry it holds */
+    struct mem_u64 pid;              /* in its own pid namespace: a hint, never a proof */
+    struct mem_u64 attached_ns;      /* CLOCK_REALTIME */
     struct mem_u64 waiting_since_ns; /* CLOCK_REALTIME; 0: not waiting for room */
     uint8_t reserved[80];
     /* second pair of lines: written by the publisher while it works */
@@ -202,23 +202,23 @@ struct ring_control {
     struct mem_u64 written;
     struct mem_u64 durable;
     struct mem_u64 remote;
-    struct mem_u64 drained;  /* segments wholly below it may be reclaimed */
-    struct mem_u64 lease;    /* publishers never claim a segment that ends beyond it */
+    struct mem_u64 drained;       /* segments wholly below it may be reclaimed */
+    struct mem_u64 lease;         /* publishers never claim a segment that ends beyond it */
     struct mem_u64 journal_error; /* errno that stopped the journal, 0: none */
     struct ring_bell progress;    /* news of written, durable, drained, lease, error */
     uint8_t reserved3[64];
 
     /* Wishes of publishers. */
     RING_PAIR_ALIGNED struct mem_u64 progress_want; /* of `progress` above */
-    struct ring_bell work;                                  /* weird sleeps on it: confirm wanted, ring full */
+    struct ring_bell work;                          /* weird sleeps on it: confirm wanted, ring full */
     struct mem_u64 work_want;
-    struct mem_u64 confirm_want; /* somebody waits for this position to be durable */
+    struct mem_u64 confirm_want;  /* somebody waits for this position to be durable */
     struct mem_u64 refused_count; /* by drop-new, all publishers together */
     struct mem_u64 refused_last_ns;
     uint8_t reserved4[80];
 
     RING_PAIR_ALIGNED struct mem_u64 next_id; /* ids of publishers, from 1 */
-    struct mem_u64 exclusive;                        /* id of the publisher of an exclusive ring, 0: nobody */
+    struct mem_u64 exclusive;                 /* id of the publisher of an exclusive ring, 0: nobody */
     uint8_t reserved5[112];
 };
 static_assert(sizeof(struct ring_control) == 7 * MEM_PAIR_BYTES, "control header");

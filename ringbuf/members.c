@@ -173,9 +173,9 @@ struct name_entry {
  * Finds the name's entry or fills a new one (`fill` sets the other words before it becomes USED). Returns its number,
  * -ENOSPC, or -EBUSY when somebody who lives has been filling an entry for too long.
  */
-static int name_find(uint32_t count, struct name_entry (*at)(void *ctx, uint32_t i), void (*fill)(void *ctx, uint32_t i),
-                     bool (*dead)(void *ctx, uint64_t id), void (*relax)(void *ctx), void *ctx, const char *name,
-                     uint64_t id)
+static int name_find(uint32_t count, struct name_entry (*at)(void *ctx, uint32_t i),
+                     void (*fill)(void *ctx, uint32_t i), bool (*dead)(void *ctx, uint64_t id),
+                     void (*relax)(void *ctx), void *ctx, const char *name, uint64_t id)
 {
     uint32_t rounds = 0;
     for (uint32_t i = 0; i < count;) {
@@ -280,7 +280,8 @@ void ring_producer_count(struct ring_publisher_state *publisher, uint64_t sequen
 
 /* -- readers ------------------------------------------------------------------------------------------------------- */
 
-int ring_reader_join(struct ring_reader_state *reader, struct ring_view *view, uint64_t id, uint64_t pid, uint64_t now_ns)
+int ring_reader_join(struct ring_reader_state *reader, struct ring_view *view, uint64_t id, uint64_t pid,
+                     uint64_t now_ns)
 {
     for (uint32_t round = 0; round < 2; round++) {
         for (uint32_t i = 0; i < view->geometry.max_readers; i++) {
@@ -348,8 +349,8 @@ static void cursor_relax(void *ctx)
 int ring_cursor_take(struct ring_reader_state *reader, const char *name, uint64_t *ret_position)
 {
     struct ring_view *view = reader->view;
-    int found = name_find(view->geometry.max_cursors, cursor_entry, cursor_fill, cursor_filler_dead, cursor_relax, reader,
-                          name, reader->id);
+    int found = name_find(view->geometry.max_cursors, cursor_entry, cursor_fill, cursor_filler_dead, cursor_relax,
+                          reader, name, reader->id);
     if (found < 0)
         return found;
     struct ring_cursor *cursor = &view->cursors[found];

@@ -190,7 +190,7 @@ static int repair_claim(struct ring_reader_state *reader, uint64_t head, uint32_
     if (!publisher_is_dead(view, owner_index(owner), owner, incarnation_mask, &id)) {
         bool nobody = !publisher_attached(view, owner);
         if (mem_load_acquire(&record->head) != head)
-            return 1; /* its owner may have come and gone: then it is written */
+            return 1;                 /* its owner may have come and gone: then it is written */
         return nobody ? -EBADMSG : 0; /* who leaves, or is resolved, leaves no claim behind */
     }
     if (mem_load_acquire(&record->head) != head)

@@ -33,7 +33,7 @@ static void resolve_claims(const struct ring_view *view, const struct dead *dead
     bool exclusive = view->geometry.flags & RING_EXCLUSIVE;
     for (uint32_t at = 0; at < view->segment_units;) {
         struct ring_record *record = record_at(base, at);
-        uint64_t tail = mem_load_acquire(&slot->tail);    /* E3 claim */
+        uint64_t tail = mem_load_acquire(&slot->tail);   /* E3 claim */
         uint64_t head = mem_load_acquire(&record->head); /* E1 commit */
         uint32_t units = head_units(head);
         uint32_t owner = head_owner(head);

@@ -190,7 +190,8 @@ struct ring_reader_state {
     uint64_t id;
     uint32_t index;
     bool gating;
-    bool stay; /* peek says 0 at the end of the segment instead of going to the next: what was seen in place stays valid */
+    bool
+        stay; /* peek says 0 at the end of the segment instead of going to the next: what was seen in place stays valid */
 
     bool inside;
     uint64_t segment;
@@ -210,7 +211,8 @@ struct ring_item {
 
 uint64_t ring_reader_id(struct ring_view *view);
 /* -ENOSPC: all entries are held by the living. */
-int ring_reader_join(struct ring_reader_state *reader, struct ring_view *view, uint64_t id, uint64_t pid, uint64_t now_ns);
+int ring_reader_join(struct ring_reader_state *reader, struct ring_view *view, uint64_t id, uint64_t pid,
+                     uint64_t now_ns);
 void ring_reader_leave(struct ring_reader_state *reader);
 /* Cursors: -EBUSY held by the living, -ENOSPC no more names. *ret_position: UINT64_MAX when it was never saved. */
 int ring_cursor_take(struct ring_reader_state *reader, const char *name, uint64_t *ret_position);

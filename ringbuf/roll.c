@@ -38,7 +38,8 @@ bool slot_find(const struct ring_view *view, uint64_t segment, uint32_t *ret_slo
         if (!slot_has(view, i, state, segment))
             continue;
         /* Several may have reserved a slot for it: the one that `active` names, or named, is it. */
-        if (slot_state(state) == RING_SLOT_RESERVED && mem_load_acquire(&view->control->active) != active_make(segment, i))
+        if (slot_state(state) == RING_SLOT_RESERVED &&
+            mem_load_acquire(&view->control->active) != active_make(segment, i))
             continue;
         *ret_slot = i;
         *ret_state = state;
@@ -91,7 +92,9 @@ int publisher_enter(struct ring_publisher_state *publisher)
                 publisher->slot = &view->slots[slot];
                 publisher->base = slot_base(view, slot);
                 publisher->inside = true;
-                return (view->geometry.flags & RING_EXCLUSIVE) ? segment_find_end(view, publisher->base, &publisher->end) : 0;
+                return (view->geometry.flags & RING_EXCLUSIVE)
+                           ? segment_find_end(view, publisher->base, &publisher->end)
+                           : 0;
             }
             /* RESERVED by who won the roll-over, and may have died since: it is live, since `active` names it. */
             mem_swap(&view->states[slot], state, slot_live(segment));
@@ -113,8 +116,8 @@ static bool segment_done(const struct ring_view *view, const struct ring_readers
         return segment_start(view, segment + 1) <= mem_load_acquire(&view->control->drained); /* E8 progress */
     if (view->geometry.when_full == RING_DROP_OLD || readers == NULL)
         return true;
-    const struct ring_reader *table = (const struct ring_reader *)(const void *)((const uint8_t *)readers +
-                                                                                 RING_READERS_HEADER_BYTES);
+    const struct ring_reader *table =
+        (const struct ring_reader *)(const void *)((const uint8_t *)readers + RING_READERS_HEADER_BYTES);
     for (uint32_t i = 0; i < view->geometry.max_readers; i++) {
         uint64_t id = mem_load_relaxed(&table[i].id);
         uint64_t gate = mem_load_relaxed(&table[i].gate);
@@ -129,8 +132,8 @@ static bool readers_inside(const struct ring_view *view, const struct ring_reade
 {
     if (readers == NULL)
         return false;
-    const struct ring_reader *table = (const struct ring_reader *)(const void *)((const uint8_t *)readers +
-                                                                                 RING_READERS_HEADER_BYTES);
+    const struct ring_reader *table =
+        (const struct ring_reader *)(const void *)((const uint8_t *)readers + RING_READERS_HEADER_BYTES);
     for (uint32_t i = 0; i < view->geometry.max_readers; i++) {
         uint64_t id = mem_load_relaxed(&table[i].id);
         if (id != 0 && mem_load_relaxed(&table[i].announced) == segment + 1 && !view->ops->reader_dead(view->ctx, id))
@@ -188,7 +191,8 @@ static bool slot_reclaim(struct ring_publisher_state *publisher, uint32_t slot, 
                is_last(publisher); /* else it would be given up for nothing */
     }
     if (free)
-        return mem_swap(&view->states[slot], mine, slot_owned(RING_SLOT_RESERVED, next, publisher->index, publisher->id));
+        return mem_swap(&view->states[slot], mine,
+                        slot_owned(RING_SLOT_RESERVED, next, publisher->index, publisher->id));
     mem_swap(&view->states[slot], mine, slot_live(segment)); /* fails where somebody undid it, or took it over */
     return false;
 }
@@ -199,8 +203,8 @@ static uint64_t lowest_reader(const struct ring_view *view, const struct ring_re
     uint64_t lowest = UINT64_MAX;
     if (readers == NULL)
         return lowest;
-    const struct ring_reader *table = (const struct ring_reader *)(const void *)((const uint8_t *)readers +
-                                                                                 RING_READERS_HEADER_BYTES);
+    const struct ring_reader *table =
+        (const struct ring_reader *)(const void *)((const uint8_t *)readers + RING_READERS_HEADER_BYTES);
     for (uint32_t i = 0; i < view->geometry.max_readers; i++) {
         if (mem_load_relaxed(&table[i].id) == 0)
             continue;
@@ -246,8 +250,7 @@ static int slot_take(struct ring_publisher_state *publisher, uint64_t next, uint
         case RING_SLOT_LIVE: {
             uint64_t segment;
             if (slot_segment(view, i, state, &segment) && segment < wanted && segment < next - 1 &&
-                segment_done(view, readers, segment) &&
-                slot_reclaim(publisher, i, state, segment, next, readers))
+                segment_done(view, readers, segment) && slot_reclaim(publisher, i, state, segment, next, readers))
                 return 0;
             break;
         }

@@ -276,8 +276,8 @@ TEST_F(ClientFull, DropNewRefusesAtOnceAndCounts)
     for (int journaled : {0, 1}) {
         SCOPED_TRACE(journaled);
         std::string name = "ring" + std::to_string(journaled);
-        ASSERT_EQ(create(RingOptions().with_journal(journaled).with_policy(WEIR_DROP_NEW).with_users(2, 2), name.c_str()),
-                  0);
+        ASSERT_EQ(
+            create(RingOptions().with_journal(journaled).with_policy(WEIR_DROP_NEW).with_users(2, 2), name.c_str()), 0);
         Pub pub(bus_, name.c_str(), "source");
         Pub nameless(bus_, name.c_str());
         Sub sub(bus_, name.c_str(), journaled ? SubOptions() : SubOptions().with_gate());

@@ -58,8 +58,8 @@ TEST_F(ClientRing, WithoutOptionsHasTheDocumentedDefaults)
     EXPECT_EQ(now.uid, geteuid());
     EXPECT_EQ(now.gid, getegid());
     EXPECT_EQ(now.epoch, 1u);
-    for (uint64_t position : {now.first_position, now.memory_position, now.end_position, now.visible, now.written,
-                              now.durable})
+    for (uint64_t position :
+         {now.first_position, now.memory_position, now.end_position, now.visible, now.written, now.durable})
         EXPECT_EQ(position, 0u);
     EXPECT_GE(now.lease, now.memory_limit_bytes);
     EXPECT_EQ(now.journal_error, 0);
@@ -330,10 +330,10 @@ TEST_F(ClientRing, ListsRingsInOrderAndNothingElse)
     close(fd);
     EXPECT_EQ(list(), (std::vector<std::string>{"B", "a", "b", "c.d"}));
     int calls = 0;
-    EXPECT_EQ(weir_ring_list(
-                  bus_.c_str(), [](void *ctx, const char *) { return ++*static_cast<int *>(ctx) == 2 ? -77 : 0; },
-                  &calls),
-              -77);
+    EXPECT_EQ(
+        weir_ring_list(
+            bus_.c_str(), [](void *ctx, const char *) { return ++*static_cast<int *>(ctx) == 2 ? -77 : 0; }, &calls),
+        -77);
     EXPECT_EQ(calls, 2);
 }
 
@@ -592,9 +592,9 @@ TEST_F(ClientRing, AdmitsAsManyAsItWasMadeForAndTheDeadMakeRoom)
 
 TEST(ClientErrors, HaveOneSentenceEach)
 {
-    const int documented[] = {EINVAL, ENAMETOOLONG, EILSEQ,   ENOENT,  EEXIST, EACCES,  ENOMEM,      EAGAIN,
-                              ETIMEDOUT, EPIPE,     EMSGSIZE, EBUSY,   EALREADY, ENOSPC, EIDRM,      EIO,
-                              EBADMSG, EMEDIUMTYPE, EPROTONOSUPPORT,   ECHILD, EINTR,   EPERM};
+    const int documented[] = {EINVAL,    ENAMETOOLONG, EILSEQ,          ENOENT, EEXIST,   EACCES, ENOMEM, EAGAIN,
+                              ETIMEDOUT, EPIPE,        EMSGSIZE,        EBUSY,  EALREADY, ENOSPC, EIDRM,  EIO,
+                              EBADMSG,   EMEDIUMTYPE,  EPROTONOSUPPORT, ECHILD, EINTR,    EPERM};
     std::map<std::string, int> seen;
     for (int error : documented) {
         std::string text = weir_strerror(-error);

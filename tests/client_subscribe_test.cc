@@ -123,7 +123,8 @@ TEST_P(ClientSubscribe, BeginsAtEveryRecordThatIsThere)
         auto behind = starts.lower_bound(position);
         if (behind != starts.end() && behind->first == position)
             continue;
-        bool padding = behind != starts.begin() && std::prev(behind)->first + 16 + std::prev(behind)->second.size() <= position;
+        bool padding =
+            behind != starts.begin() && std::prev(behind)->first + 16 + std::prev(behind)->second.size() <= position;
         std::string text = behind == starts.end() ? "[EAGAIN]" : behind->second;
         ASSERT_EQ(text_at(position), padding ? text : "[EINVAL]") << "at " << position;
     }
@@ -141,7 +142,8 @@ TEST_P(ClientSubscribe, RefusesAPositionThatIsNoRecords)
         EXPECT_EQ(text_at(bad), "[EINVAL]") << bad;
         EXPECT_TRUE(told(std::to_string(bad) + " is not the position of a record")) << weir_last_error();
     }
-    for (uint64_t bad : {end + 64, end + segment, end + 1, UINT64_C(1) << 63 | 1 << 20, UINT64_MAX - 63, UINT64_MAX - 2}) {
+    for (uint64_t bad :
+         {end + 64, end + segment, end + 1, UINT64_C(1) << 63 | 1 << 20, UINT64_MAX - 63, UINT64_MAX - 2}) {
         EXPECT_EQ(text_at(bad), "[EINVAL]") << bad;
         EXPECT_TRUE(told("behind the end of ring ring")) << weir_last_error();
     }

@@ -317,7 +317,7 @@ TEST_F(ClientWait, ConfirmsTellWhatIsVisibleAndWhatNobodyWrites)
         EXPECT_EQ(weir_pub_confirm(pub, position + 64, WEIR_VISIBLE), -EAGAIN) << "nothing is there";
         EXPECT_EQ(weir_pub_wait(pub, position + 64, WEIR_VISIBLE, 1 * ms), -ETIMEDOUT);
         EXPECT_EQ(weir_pub_confirm(pub, position, (enum weir_level)4), -EINVAL);
-        EXPECT_EQ(weir_pub_confirm(pub, position, (enum weir_level)-1), -EINVAL);
+        EXPECT_EQ(weir_pub_confirm(pub, position, (enum weir_level) - 1), -EINVAL);
         ASSERT_EQ(pub.send("y"), 0) << "having looked does not disturb it";
         Sub sub(bus_, name.c_str());
         for (int i = 0; i < 101; i++)

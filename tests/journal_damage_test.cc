@@ -84,12 +84,14 @@ TEST_F(JournalDamage, OfAnyOneByteCostsNoMoreThanTheRecordThatHoldsIt)
     make_full(log, 3, make_meta());
     for (uint64_t segment = 0; segment < 3; segment++) {
         Bytes file = read_file(folder_fd_, segment_file(segment));
-        for (uint64_t at = 0; at < file.size(); at += at > 200 && at < 4000 ? 97 : 1) { /* the header is shorter than its block */
+        for (uint64_t at = 0;
+             at<file.size(); at += at> 200 && at < 4000 ? 97 : 1) { /* the header is shorter than its block */
             uint8_t bit = (uint8_t)(1u << ((at * 5 + segment) % 8)), changed = (uint8_t)(file[at] ^ bit);
             patch_file(folder_fd_, segment_file(segment), at, &changed, 1);
             std::vector<const Record *> bad;
-            const Record *record =
-                at >= 4096 && segment * 4096 + at - 4096 < log.end() ? record_at(log, segment * 4096 + at - 4096) : nullptr;
+            const Record *record = at >= 4096 && segment * 4096 + at - 4096 < log.end()
+                                       ? record_at(log, segment * 4096 + at - 4096)
+                                       : nullptr;
             if (record && segment * 4096 + at - 4096 - record->position < record->covered())
                 bad.push_back(record);
             expect_only_bad(log, bad, "byte " + std::to_string(at) + " of segment " + std::to_string(segment));
@@ -344,8 +346,7 @@ TEST_F(JournalRecovery, NotesOnlyWhatTheLedgerDoesNotTell)
     close_writer();
     EXPECT_EQ(recover_now().end, log.end());
     EXPECT_EQ(ranges_of(folder_fd_, JOURNAL_GAP_DAMAGED),
-              (std::vector<Range>{
-                  {4096, 4096 + 640}, {4096 + 1280, 2 * 4096 - 64}, {2 * 4096 + 128, 3 * 4096}}));
+              (std::vector<Range>{{4096, 4096 + 640}, {4096 + 1280, 2 * 4096 - 64}, {2 * 4096 + 128, 3 * 4096}}));
 }
 
 TEST_F(JournalRecovery, NeverEndsBelowWhatWasDurable)
@@ -419,11 +420,12 @@ TEST_F(JournalRecovery, ScansFromTheDurablePositionAndCountsFromWhereItIsTold)
     auto count = [&](uint64_t from) {
         std::vector<uint64_t> sequences;
         struct journal_recovery recovery;
-        EXPECT_EQ(journal_recover(
-                      writer_, from,
-                      [](void *ctx, uint64_t, uint64_t sequence) { ((std::vector<uint64_t> *)ctx)->push_back(sequence); },
-                      &sequences, &recovery),
-                  0);
+        EXPECT_EQ(
+            journal_recover(
+                writer_, from,
+                [](void *ctx, uint64_t, uint64_t sequence) { ((std::vector<uint64_t> *)ctx)->push_back(sequence); },
+                &sequences, &recovery),
+            0);
         EXPECT_EQ(recovery.end, log.end());
         return sequences;
     };
@@ -494,23 +496,23 @@ TEST_F(JournalRecovery, WritesAndSyncsAllAboveTheDurablePositionBeforeItTellsThe
         std::map<uint64_t, std::pair<uint64_t, uint64_t>> secured; /* segment: from, to */
         bool folder = false;
     } seen;
-    struct jio_hooks hooks = {
-        nullptr,
-        [](void *ctx, const struct jio_event *event, int64_t result) {
-            Seen *s = (Seen *)ctx;
-            uint64_t segment;
-            if (event->call == JIO_OPEN && event->name && journal_segment_number(event->name, &segment))
-                s->file_of[(int)result] = segment;
-            if (event->call == JIO_CLOSE)
-                s->file_of.erase(event->fd);
-            if (event->call == JIO_SYNC)
-                s->folder = true;
-            if (event->call == JIO_WRITE && s->file_of.count(event->fd))
-                s->dirty[s->file_of[event->fd]] = event->offset + event->bytes - 4096;
-            if (event->call == JIO_SYNC_DATA && s->file_of.count(event->fd))
-                s->secured[s->file_of[event->fd]].second = s->dirty[s->file_of[event->fd]];
-        },
-        &seen};
+    struct jio_hooks hooks = {nullptr,
+                              [](void *ctx, const struct jio_event *event, int64_t result) {
+                                  Seen *s = (Seen *)ctx;
+                                  uint64_t segment;
+                                  if (event->call == JIO_OPEN && event->name &&
+                                      journal_segment_number(event->name, &segment))
+                                      s->file_of[(int)result] = segment;
+                                  if (event->call == JIO_CLOSE)
+                                      s->file_of.erase(event->fd);
+                                  if (event->call == JIO_SYNC)
+                                      s->folder = true;
+                                  if (event->call == JIO_WRITE && s->file_of.count(event->fd))
+                                      s->dirty[s->file_of[event->fd]] = event->offset + event->bytes - 4096;
+                                  if (event->call == JIO_SYNC_DATA && s->file_of.count(event->fd))
+                                      s->secured[s->file_of[event->fd]].second = s->dirty[s->file_of[event->fd]];
+                              },
+                              &seen};
     struct journal_recovery recovery;
     jio_hooks = &hooks;
     ASSERT_EQ(recover(&recovery), 0);

@@ -72,9 +72,9 @@ private:
 
     struct Node {
         bool directory = false;
-        Bytes bytes;             /* file: on the disk */
-        Entries entries;         /* directory: on the disk */
-        Entries current;         /* directory: as programs see it */
+        Bytes bytes;     /* file: on the disk */
+        Entries entries; /* directory: on the disk */
+        Entries current; /* directory: as programs see it */
         std::vector<Change> changes;
     };
 

@@ -408,8 +408,8 @@ public:
     Failure(uint64_t n, int64_t answer, std::function<bool(const struct jio_event &)> concerns, bool for_ever = false)
         : left_(n), answer_(answer), concerns_(std::move(concerns)), for_ever_(for_ever)
     {
-        hooks_ = {[](void *ctx, const struct jio_event *event) -> int64_t { return ((Failure *)ctx)->ask(*event); }, nullptr,
-                  this};
+        hooks_ = {[](void *ctx, const struct jio_event *event) -> int64_t { return ((Failure *)ctx)->ask(*event); },
+                  nullptr, this};
         jio_hooks = &hooks_;
     }
     Failure(const Failure &) = delete;
@@ -503,7 +503,8 @@ TEST_F(JournalFault, ADiskThatIsGoneForGoodIsToldAndNothingIsLost)
 
 TEST_F(JournalFault, AnInterruptedOrShortReadOrWriteGoesOn)
 {
-    fail_each(-EINTR, [](const struct jio_event &event) { return any_call(event) && !syncs(event); }, false, true);
+    fail_each(
+        -EINTR, [](const struct jio_event &event) { return any_call(event) && !syncs(event); }, false, true);
     fail_each(1, reads_and_writes, false, true);
     fail_each(511, reads_and_writes, true, true);
 }
@@ -565,9 +566,13 @@ TEST_F(JournalFault, AFullDiskIsToldBeforeAnythingIsWrittenAndMayPass)
     ASSERT_EQ(log.write(writer, meta, 0, 4096), 0);
     int folder_fd = openat(scratch.fd(), "ring", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     for (int error : {ENOSPC, EDQUOT, EMFILE}) {
-        Failure failure(1, -error, [](const struct jio_event &event) {
-            return event.call == JIO_ALLOCATE || (event.call == JIO_OPEN && event.name && strstr(event.name, ".new"));
-        }, true);
+        Failure failure(
+            1, -error,
+            [](const struct jio_event &event) {
+                return event.call == JIO_ALLOCATE ||
+                       (event.call == JIO_OPEN && event.name && strstr(event.name, ".new"));
+            },
+            true);
         EXPECT_EQ(log.write(writer, meta, 4096, 8192), 0) << "made ahead";
         EXPECT_EQ(log.write(writer, meta, 8192, log.end()), -error);
         EXPECT_NE(faccessat(folder_fd, segment_file(2).c_str(), F_OK, 0), 0);
@@ -588,9 +593,10 @@ TEST_F(JournalFault, AFileSystemThatCannotAllocateGetsZeros)
     Scratch scratch;
     struct journal_meta meta = make_meta("ring", 18);
     struct journal_writer *writer;
-    Failure failure(1, -EOPNOTSUPP, [](const struct jio_event &event) {
-        return event.call == JIO_ALLOCATE || event.call == JIO_START_WRITING;
-    }, true);
+    Failure failure(
+        1, -EOPNOTSUPP,
+        [](const struct jio_event &event) { return event.call == JIO_ALLOCATE || event.call == JIO_START_WRITING; },
+        true);
     ASSERT_EQ(journal_create(scratch.fd(), &meta), 0);
     ASSERT_EQ(journal_open(scratch.fd(), "ring", &writer, &meta), 0);
     Log log(0, 18);

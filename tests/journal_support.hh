@@ -231,7 +231,8 @@ public:
     /* As publishers do: what does not fit into the segment makes its rest padding. `units`: more than the body takes. */
     const Record &append(const std::string &body, uint16_t tag = 0, uint32_t flags = 0, uint32_t units = 0)
     {
-        uint64_t bytes = (body.size() + sizeof(struct ring_record) + RING_UNIT_BYTES - 1) & ~(uint64_t)(RING_UNIT_BYTES - 1);
+        uint64_t bytes =
+            (body.size() + sizeof(struct ring_record) + RING_UNIT_BYTES - 1) & ~(uint64_t)(RING_UNIT_BYTES - 1);
         if (units != 0)
             bytes = (uint64_t)units * RING_UNIT_BYTES;
         if (room() < bytes)
@@ -309,7 +310,8 @@ private:
         return segment_bytes() - (end_ & (segment_bytes() - 1));
     }
 
-    const Record &put(uint64_t bytes, enum ring_record_state state, const std::string &body, uint16_t tag, uint32_t flags)
+    const Record &put(uint64_t bytes, enum ring_record_state state, const std::string &body, uint16_t tag,
+                      uint32_t flags)
     {
         uint8_t *to = at(end_);
         uint64_t head = head_make(state, flags, (uint32_t)(bytes / RING_UNIT_BYTES), tag, owner_make(5, end_));
@@ -402,7 +404,8 @@ inline Found read_journal(int folder_fd, const struct journal_meta &meta, uint64
             found.records.push_back(record_of(item));
             continue;
         }
-        at = result == -ENOENT && found.records.empty() && found.damaged.empty() ? from : journal_reader_position(reader);
+        at = result == -ENOENT && found.records.empty() && found.damaged.empty() ? from
+                                                                                 : journal_reader_position(reader);
         uint64_t to = at, segment;
         if (result == -EBADMSG) {
             to = journal_reader_resync(reader, limit);

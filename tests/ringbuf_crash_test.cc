@@ -145,7 +145,8 @@ TEST_P(EveryRole, may_be_killed_before_each_store)
         ASSERT_EQ(text(trial), "") << "killed at point " << n << ", " << child.where() << "\n" << trial.ring.dump();
     }
     ASSERT_GT(n, 1u);
-    printf("           %s: killed at %llu points, %zu call sites\n", role.name, (unsigned long long)(n - 1), places.size());
+    printf("           %s: killed at %llu points, %zu call sites\n", role.name, (unsigned long long)(n - 1),
+           places.size());
 }
 
 TEST_P(EveryRole, may_be_stopped_before_each_store_and_go_on_later)
@@ -285,8 +286,10 @@ TEST_P(EveryPair, is_harmless_when_the_second_wakes_up_long_after_others_resolve
                     poke(&trial.ring.control_block()->next_id, look(&trial.log(kVictim).ids[i]) + (1ull << bits));
                 trial.while_stopped({kSecond});
                 std::string where = second->where();
-                ASSERT_TRUE(finish(trial, {second.get()})) << "points " << n << ", " << m << ", " << where << "\n" << text(trial);
-                ASSERT_EQ(look(&trial.log(kSecond).error), 0u) << "points " << n << ", " << m << ": " << error_of(trial, kSecond);
+                ASSERT_TRUE(finish(trial, {second.get()})) << "points " << n << ", " << m << ", " << where << "\n"
+                                                           << text(trial);
+                ASSERT_EQ(look(&trial.log(kSecond).error), 0u)
+                    << "points " << n << ", " << m << ": " << error_of(trial, kSecond);
                 trial.dies(kSecond);
                 trial.aftermath();
                 ASSERT_EQ(text(trial), "") << "the first killed at point " << n << ", the second stopped at point " << m
@@ -303,6 +306,8 @@ TEST_P(EveryPair, may_be_stopped_at_the_same_time)
 {
     if (pair.alone)
         GTEST_SKIP() << "nobody else can publish meanwhile";
+    if (std::string(pair.name) == "named_publisher_and_heir")
+        GTEST_SKIP() << "the heir is refused while the holder of the name lives, stopped or not";
     uint64_t trials = 0;
     std::vector<uint64_t> firsts = chosen_points(role, pair.first, nullptr, 1);
     std::vector<uint64_t> seconds = chosen_points(role, pair.second, nullptr, 1);
@@ -318,16 +323,19 @@ TEST_P(EveryPair, may_be_stopped_at_the_same_time)
                 std::string where = std::string(first->where()) + ", " + second->where();
                 if (order < 2)
                     trial.while_stopped({kRole, kSecond});
-                ASSERT_TRUE(order == 0 ? finish(trial, {first.get(), second.get()}) : finish(trial, {second.get(), first.get()}))
+                ASSERT_TRUE(order == 0 ? finish(trial, {first.get(), second.get()})
+                                       : finish(trial, {second.get(), first.get()}))
                     << "stopped at points " << n << " and " << m << ", " << where << "\n"
                     << text(trial) << trial.ring.dump();
-                ASSERT_EQ(look(&trial.log(kRole).error), 0u) << error_of(trial, kRole) << " " << n << " " << m << " " << where;
-                ASSERT_EQ(look(&trial.log(kSecond).error), 0u) << error_of(trial, kSecond) << " " << n << " " << m << " " << where;
+                ASSERT_EQ(look(&trial.log(kRole).error), 0u)
+                    << error_of(trial, kRole) << " " << n << " " << m << " " << where;
+                ASSERT_EQ(look(&trial.log(kSecond).error), 0u)
+                    << error_of(trial, kSecond) << " " << n << " " << m << " " << where;
                 trial.dies(kRole);
                 trial.dies(kSecond);
                 trial.aftermath();
-                ASSERT_EQ(text(trial), "") << "stopped at points " << n << " and " << m << ", " << where << ", continued in order "
-                                           << order << "\n"
+                ASSERT_EQ(text(trial), "") << "stopped at points " << n << " and " << m << ", " << where
+                                           << ", continued in order " << order << "\n"
                                            << trial.ring.dump();
                 trials++;
             }
@@ -351,6 +359,12 @@ struct Excuse {
 
 const Excuse kExcuses[] = {
     {"tests/", "", "a test's own"},
+    {"ringbuf/members.c", "take_exclusive", "the entry was freed between two looks, by a resolver at the same instant"},
+    {"ringbuf/members.c", "resolve_holder", "the same for a producer's holder"},
+    {"ringbuf/reader.c", "enter_segment", "a reclaim that is under way between two looks of a reader"},
+    {"ringbuf/repair.c", "enter_segment_of", "the same for who resolves the dead"},
+    {"ringbuf/roll.c", "publisher_enter", "gives up after thousands of rounds: only in a damaged ring"},
+    {"ringbuf/roll.c", "slot_reclaim", "somebody announced between the first look and the one after the fence"},
 };
 
 class EveryCallSite : public ::testing::Environment

@@ -79,7 +79,8 @@ TEST(Geometry, is_refused_with_the_reason)
     for (const Case &one : cases) {
         struct ring_geometry geometry = good();
         one.change(&geometry);
-        EXPECT_NE(refusal(geometry).find(one.says), std::string::npos) << "wanted: " << one.says << ", said: " << refusal(geometry);
+        EXPECT_NE(refusal(geometry).find(one.says), std::string::npos)
+            << "wanted: " << one.says << ", said: " << refusal(geometry);
     }
 }
 
@@ -115,7 +116,8 @@ protected:
 
     int attach(std::string *ret_reason = nullptr)
     {
-        return attach_sized(ring.geometry().control_bytes, ring.geometry().readers_bytes, ring.geometry().data_bytes, ret_reason);
+        return attach_sized(ring.geometry().control_bytes, ring.geometry().readers_bytes, ring.geometry().data_bytes,
+                            ret_reason);
     }
     int attach_sized(uint64_t control, uint64_t readers, uint64_t data, std::string *ret_reason = nullptr)
     {
@@ -162,11 +164,14 @@ TEST_P(Bytes, of_another_kind_are_refused_each_in_its_own_way)
     };
     const Case cases[] = {
         {-EMEDIUMTYPE, "does not begin", [](struct ring_control *c, struct ring_readers *) { c->magic++; }},
-        {-EPROTONOSUPPORT, "another layout version", [](struct ring_control *c, struct ring_readers *) { c->layout_version++; }},
+        {-EPROTONOSUPPORT, "another layout version",
+         [](struct ring_control *c, struct ring_readers *) { c->layout_version++; }},
         {-EAGAIN, "not ready", [](struct ring_control *c, struct ring_readers *) { poke(&c->ready, 0); }},
-        {-EPROTONOSUPPORT, "byte order", [](struct ring_control *c, struct ring_readers *) { c->format_signature ^= 1ull << 40; }},
+        {-EPROTONOSUPPORT, "byte order",
+         [](struct ring_control *c, struct ring_readers *) { c->format_signature ^= 1ull << 40; }},
         {-EPROTONOSUPPORT, "byte order", [](struct ring_control *c, struct ring_readers *) { c->header_bytes = 1; }},
-        {-EPROTONOSUPPORT, "does not know", [](struct ring_control *c, struct ring_readers *) { c->features_incompatible = 2; }},
+        {-EPROTONOSUPPORT, "does not know",
+         [](struct ring_control *c, struct ring_readers *) { c->features_incompatible = 2; }},
         {-EBADMSG, "", [](struct ring_control *c, struct ring_readers *) { c->segment_shift = 40; }},
         {-EBADMSG, "", [](struct ring_control *c, struct ring_readers *) { c->slot_count = 1u << 31; }},
         {-EBADMSG, "", [](struct ring_control *c, struct ring_readers *) { c->publisher_count = 0; }},
@@ -174,7 +179,8 @@ TEST_P(Bytes, of_another_kind_are_refused_each_in_its_own_way)
         {-EBADMSG, "shorter", [](struct ring_control *c, struct ring_readers *) { c->slot_count++; }},
         {-EBADMSG, "segment's start", [](struct ring_control *c, struct ring_readers *) { c->start++; }},
         {-EBADMSG, "segment's start", [](struct ring_control *c, struct ring_readers *) { c->epoch = 0; }},
-        {-EBADMSG, "no end", [](struct ring_control *c, struct ring_readers *) { memset(c->name, 'x', sizeof c->name); }},
+        {-EBADMSG, "no end",
+         [](struct ring_control *c, struct ring_readers *) { memset(c->name, 'x', sizeof c->name); }},
         {-EMEDIUMTYPE, "readers", [](struct ring_control *, struct ring_readers *r) { r->magic++; }},
         {-EPROTONOSUPPORT, "readers", [](struct ring_control *, struct ring_readers *r) { r->layout_version++; }},
         {-EBADMSG, "another ring", [](struct ring_control *, struct ring_readers *r) { r->ring_id[0]++; }},
@@ -237,58 +243,47 @@ TEST_P(Bytes, of_garbage_are_refused_or_lead_nowhere_out_of_bounds)
         ring_end_position(&view);
         uint64_t oldest;
         ring_oldest_segment(&view, 0, &oldest);
-        ring_check(&view, [](void *, enum ring_file, uint64_t, const char *) {}, nullptr);
+        ring_check(
+            &view, [](void *, enum ring_file, uint64_t, const char *) {}, nullptr);
     }
 }
 
 INSTANTIATE_TEST_SUITE_P(positions, Bytes, ::testing::ValuesIn(positions_near_limits()),
                          [](const ::testing::TestParamInfo<uint64_t> &at) { return position_name(at.param); });
 
+// The control file as it is before the n-th store of the format.
+struct Format {
+    uint64_t left;
+    const std::vector<uint64_t> *from;
+    std::vector<uint64_t> copy;
+};
+Format format;
+
 TEST(Format, killed_before_each_store_leaves_a_ring_that_is_not_ready)
 {
-    static uint64_t left;
-    static bool reached;
-    mem_point_hook = [](struct mem_site *) { reached |= --left == 0; };
-    Shape shape;
-    Ring whole(shape);
+    Ring ring{Shape()};
     struct ring_identity identity = {};
     strcpy(identity.name, "test");
     identity.epoch = 1;
-    for (uint64_t n = 1;; n++) {
-        /* The n-th store is where everything behind it is missing: found by copying what is there then. */
-        static Ring *ring;
-        static std::vector<uint8_t> seen;
-        left = n;
-        reached = false;
-        seen.clear();
-        Shape s;
-        s.slots = 3;
-        std::vector<uint64_t> control(whole.geometry().control_bytes / 8), readers(whole.geometry().readers_bytes / 8);
-        static uint64_t *from;
-        static size_t words;
-        static std::vector<uint64_t> copy;
-        from = control.data();
-        words = control.size();
-        copy.clear();
-        (void)ring;
+    uint64_t n = 1;
+    for (;; n++) {
+        std::vector<uint64_t> control(ring.geometry().control_bytes / 8), readers(ring.geometry().readers_bytes / 8);
+        format = {n, &control, {}};
         mem_point_hook = [](struct mem_site *) {
-            if (--left == 0) {
-                reached = true;
-                copy.assign(from, from + words);
-            }
+            if (--format.left == 0)
+                format.copy = *format.from;
         };
-        ring_format(control.data(), readers.data(), whole.data(), &whole.geometry(), &identity);
+        ring_format(control.data(), readers.data(), ring.data(), &ring.geometry(), &identity);
         mem_point_hook = nullptr;
-        if (!reached) {
-            EXPECT_GT(n, 10u);
+        if (format.copy.empty())
             break;
-        }
         const char *reason;
-        EXPECT_EQ(ring_control_read(reinterpret_cast<struct ring_control *>(copy.data()), RING_CONTROL_HEADER_BYTES, nullptr,
-                                    nullptr, &reason),
+        EXPECT_EQ(ring_control_read(reinterpret_cast<struct ring_control *>(format.copy.data()),
+                                    RING_CONTROL_HEADER_BYTES, nullptr, nullptr, &reason),
                   -EAGAIN)
             << "at store " << n;
     }
+    EXPECT_GT(n, 10u);
 }
 
 } // namespace

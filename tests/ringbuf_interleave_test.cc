@@ -96,7 +96,8 @@ public:
         shape.readers = 3;
         shape.slots = 4 + (uint32_t)random.below(5);
         shape.producers = 1;
-        static const uint64_t kStarts[] = {0, (1ull << 32) - 3 * 4096, (1ull << 44) - 3 * 4096, (1ull << 63) - 3 * 4096};
+        static const uint64_t kStarts[] = {0, (1ull << 32) - 3 * 4096, (1ull << 44) - 3 * 4096,
+                                           (1ull << 63) - 3 * 4096};
         shape.start = kStarts[random.below(4)];
         return shape;
     }
@@ -234,8 +235,8 @@ public:
         static const uint64_t kQuanta[] = {1, 1, 3, 10, 50, 400};
         static const uint64_t kStops[] = {0, 30, 200, 1000};
         static const uint64_t kDeaths[] = {20, 100, 500};
-        static const Part kParts[] = {Part::publisher, Part::publisher, Part::mortal, Part::mortal, Part::mortal, Part::named,
-                                      Part::reader,    Part::reader,    Part::sweeper, Part::weird};
+        static const Part kParts[] = {Part::publisher, Part::publisher, Part::mortal, Part::mortal,  Part::mortal,
+                                      Part::named,     Part::reader,    Part::reader, Part::sweeper, Part::weird};
         uint64_t quantum = kQuanta[random.below(6)], stops = kStops[random.below(4)], deaths = kDeaths[random.below(3)];
         add(Part::publisher);
         for (uint64_t i = 2 + random.below(5); i > 0; i--)
@@ -360,6 +361,8 @@ TEST_P(EveryInterleaving, keeps_the_promises)
 }
 
 INSTANTIATE_TEST_SUITE_P(random, EveryInterleaving, ::testing::ValuesIn(kKinds),
-                         [](const ::testing::TestParamInfo<Kind> &parameter) { return std::string(parameter.param.name); });
+                         [](const ::testing::TestParamInfo<Kind> &parameter) {
+                             return std::string(parameter.param.name);
+                         });
 
 } // namespace

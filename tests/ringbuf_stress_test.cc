@@ -48,7 +48,8 @@ const Kind kKinds[] = {
     {"shared_memory_gated_dying", 0, RING_BLOCK, 2, 2, 5, 0, 1000, true, false},
     {"shared_memory_drop_old", 0, RING_DROP_OLD, 3, 2, 6, 0, 200, false, true},
     {"shared_memory_drop_old_dying", 0, RING_DROP_OLD, 2, 2, 8, (1ull << 44) - 64 * 4096, 200, true, true},
-    {"exclusive_journaled", RING_EXCLUSIVE | RING_JOURNALED, RING_BLOCK, 1, 2, 3, (1ull << 32) - 64 * 4096, 200, false, true},
+    {"exclusive_journaled", RING_EXCLUSIVE | RING_JOURNALED, RING_BLOCK, 1, 2, 3, (1ull << 32) - 64 * 4096, 200, false,
+     true},
     {"exclusive_memory_gated", RING_EXCLUSIVE, RING_BLOCK, 1, 3, 3, 0, 1000, false, false},
     {"exclusive_memory_drop_old", RING_EXCLUSIVE, RING_DROP_OLD, 1, 2, 5, (1ull << 63) - 64 * 4096, 300, false, true},
 };
@@ -77,7 +78,8 @@ uint32_t random_next(uint32_t *state)
 class Storm
 {
 public:
-    explicit Storm(const Kind &k) : kind(k), ring(shape(k)), deadline(std::chrono::steady_clock::now() + std::chrono::seconds(120))
+    explicit Storm(const Kind &k)
+        : kind(k), ring(shape(k)), deadline(std::chrono::steady_clock::now() + std::chrono::seconds(120))
     {
     }
 
@@ -106,7 +108,8 @@ public:
     }
 
     // Publishes number, as a copy, a cancelled claim before it, or at the head of a batch. Returns how many, 0 at the deadline.
-    uint64_t publish(Publisher &publisher, uint32_t who, uint64_t number, uint64_t most, uint32_t *random, std::vector<Entry> *log)
+    uint64_t publish(Publisher &publisher, uint32_t who, uint64_t number, uint64_t most, uint32_t *random,
+                     std::vector<Entry> *log)
     {
         uint32_t dice = random_next(random) % 16;
         uint32_t count = dice < 2 && most >= 3 ? 3 : 1;
@@ -312,8 +315,8 @@ public:
                 position = journal_end;
         } else {
             uint64_t oldest;
-            int r = ring_oldest_segment(reader.view, (position + ring.shape().segment_bytes() - 1) >> ring.shape().segment_shift,
-                                        &oldest);
+            int r = ring_oldest_segment(
+                reader.view, (position + ring.shape().segment_bytes() - 1) >> ring.shape().segment_shift, &oldest);
             if (r < 0)
                 return r;
             gaps->push_back({position, oldest << ring.shape().segment_shift});
@@ -327,10 +330,12 @@ public:
 
     void check()
     {
-        std::sort(published.begin(), published.end(), [](const Entry &a, const Entry &b) { return a.position < b.position; });
+        std::sort(published.begin(), published.end(),
+                  [](const Entry &a, const Entry &b) { return a.position < b.position; });
         std::map<uint32_t, uint64_t> next;
         for (const Entry &entry : published)
-            ASSERT_EQ(entry.number, next[entry.who]++) << "the order of publisher " << entry.who << " at " << entry.position;
+            ASSERT_EQ(entry.number, next[entry.who]++)
+                << "the order of publisher " << entry.who << " at " << entry.position;
         for (size_t i = 1; i < published.size(); i++)
             ASSERT_LE(published[i - 1].next, published[i].position);
         ASSERT_EQ(read_by_all.size(), kind.readers);
@@ -416,6 +421,8 @@ TEST_P(EveryKindOfRing, carries_every_message_once_and_in_one_order)
 }
 
 INSTANTIATE_TEST_SUITE_P(stress, EveryKindOfRing, ::testing::ValuesIn(kKinds),
-                         [](const ::testing::TestParamInfo<Kind> &parameter) { return std::string(parameter.param.name); });
+                         [](const ::testing::TestParamInfo<Kind> &parameter) {
+                             return std::string(parameter.param.name);
+                         });
 
 } // namespace

@@ -26,7 +26,8 @@ TEST(Words, an_owner_names_its_index_and_the_low_bits_of_its_id)
             EXPECT_NE(owner, 0u);
             EXPECT_EQ(owner_index(owner), index);
             EXPECT_TRUE(owner_names(owner, index, id));
-            EXPECT_TRUE(owner_names(owner, index, id + 4096)) << "that far it does not tell: an index is reused only when resolved";
+            EXPECT_TRUE(owner_names(owner, index, id + 4096))
+                << "that far it does not tell: an index is reused only when resolved";
             EXPECT_FALSE(owner_names(owner, index, id + 1));
             EXPECT_FALSE(owner_names(owner, index ^ 1, id));
         }
@@ -53,7 +54,8 @@ TEST(Words, a_record_header_keeps_its_parts_apart)
         }
     }
     EXPECT_EQ(head_make(RING_FREE, 0, 0, 0, 0), 0u) << "a free header is zero";
-    EXPECT_EQ(head_flags(head_make(RING_READY, ~0u, 1, 0, 0)), RING_FLAGS_MASK) << "more flags than there are do not spill";
+    EXPECT_EQ(head_flags(head_make(RING_READY, ~0u, 1, 0, 0)), RING_FLAGS_MASK)
+        << "more flags than there are do not spill";
     EXPECT_EQ(head_tag(head_make(RING_READY, ~0u, 1, 0, 0)), 0);
 }
 
@@ -244,7 +246,8 @@ TEST(Properties, of_garbage_never_point_outside_of_the_body)
             continue;
         ASSERT_LE(at, body.size());
         auto inside = [&](const void *from, uint32_t bytes) {
-            return bytes == 0 || (from >= body.data() && static_cast<const uint8_t *>(from) + bytes <= body.data() + at);
+            return bytes == 0 ||
+                   (from >= body.data() && static_cast<const uint8_t *>(from) + bytes <= body.data() + at);
         };
         ASSERT_TRUE(inside(meta.key, meta.key_bytes) && inside(meta.headers, meta.headers_bytes));
     }

@@ -106,7 +106,8 @@ static void make_good(void)
     snprintf(scratch, sizeof(scratch), "%s/weir-fuzz-XXXXXX", parent ? parent : "/dev/shm");
     need(mkdtemp(scratch) != NULL, "no scratch directory");
     scratch_fd = open(scratch, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    meta = (struct journal_meta){.identity = {.name = "ring", .epoch = 1}, .mode = 0600, .uid = geteuid(), .gid = getegid()};
+    meta = (struct journal_meta){
+        .identity = {.name = "ring", .epoch = 1}, .mode = 0600, .uid = geteuid(), .gid = getegid()};
     meta.geometry.segment_shift = 12;
     meta.identity.ring_id[0] = 7;
     need(journal_create(scratch_fd, &meta) == 0, "create");
@@ -188,7 +189,8 @@ static void put_right(uint8_t flags)
     for (uint32_t i = 0; flags & FIX_META && i < 2; i++)
         fix(damaged[META].bytes + i * JOURNAL_BLOCK_BYTES, offsetof(struct journal_meta_block, crc));
     for (uint32_t i = 0; flags & FIX_LEDGER && i < 8; i++)
-        fix(damaged[LEDGER].bytes + i * sizeof(struct journal_ledger_entry), offsetof(struct journal_ledger_entry, crc));
+        fix(damaged[LEDGER].bytes + i * sizeof(struct journal_ledger_entry),
+            offsetof(struct journal_ledger_entry, crc));
     if (flags & FIX_NAMES)
         fix_names(&damaged[NAMES]);
     for (uint32_t i = 0; i < SEGMENTS; i++) {
@@ -237,7 +239,8 @@ static void read_all(uint64_t limit, uint8_t flags)
 
     if (journal_reader_open(folder_fd, meta.identity.ring_id, 12, &reader) < 0)
         return;
-    for (int steps = 0; journal_reader_position(reader) < limit && journal_reader_position(reader) < 8 * 4096; steps++) {
+    for (int steps = 0; journal_reader_position(reader) < limit && journal_reader_position(reader) < 8 * 4096;
+         steps++) {
         uint64_t before = journal_reader_position(reader);
         int result = journal_reader_next(reader, limit, &item);
         need(steps < 10000, "no end of it");

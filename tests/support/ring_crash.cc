@@ -62,7 +62,8 @@ std::vector<Site> coverage()
     std::map<std::pair<std::string, int>, Site> all;
     for (size_t i = 0; i < site_count(); i++) {
         const struct mem_site *site = reinterpret_cast<const struct mem_site *>(__start_weir_sites + i * kSiteStride);
-        Site &one = all.emplace(std::make_pair(std::string(site->file), site->line), Site{site->file, site->function, site->line, 0})
+        Site &one = all.emplace(std::make_pair(std::string(site->file), site->line),
+                                Site{site->file, site->function, site->line, 0})
                         .first->second;
         one.hits += look(&site_hits()[i]);
     }
@@ -404,10 +405,12 @@ bool Actor::publish_batch(uint32_t count)
         if (i > 0)
             ring_batch_put(&publisher, i * units, units, (uint16_t)who, flags, bytes);
     }
-    ring_commit_first(&publisher, units, (uint16_t)who, flags, units * RING_UNIT_BYTES - (uint32_t)sizeof(struct ring_record));
+    ring_commit_first(&publisher, units, (uint16_t)who, flags,
+                      units * RING_UNIT_BYTES - (uint32_t)sizeof(struct ring_record));
     poke(&log.committed, number + count);
     if (publisher.producer)
-        ring_producer_count(&publisher, sequence_before + number + count, position + (uint64_t)(units * count) * RING_UNIT_BYTES);
+        ring_producer_count(&publisher, sequence_before + number + count,
+                            position + (uint64_t)(units * count) * RING_UNIT_BYTES);
     return true;
 }
 

@@ -123,7 +123,7 @@ public:
 
     bool join();
     bool join_daemon();
-    bool take_name(); // kTrialName
+    bool take_name();                                     // kTrialName
     bool publish(uint32_t count = 1, uint32_t units = 0); // 0: sizes of all kinds
     bool publish_batch(uint32_t count);
     bool cancel(uint32_t units);

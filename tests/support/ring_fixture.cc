@@ -155,13 +155,15 @@ std::string Ring::dump()
 {
     View &v = view();
     uint64_t active = look(&control_block()->active);
-    std::string all = text("active segment %" PRIx64 " slot %u, start %" PRIx64 ", drained %" PRIx64 ", exclusive %" PRIu64 "\n",
-                           active_segment(active), active_slot(active), start_, look(&control_block()->drained),
-                           look(&control_block()->exclusive));
+    std::string all =
+        text("active segment %" PRIx64 " slot %u, start %" PRIx64 ", drained %" PRIx64 ", exclusive %" PRIu64 "\n",
+             active_segment(active), active_slot(active), start_, look(&control_block()->drained),
+             look(&control_block()->exclusive));
     for (uint32_t i = 0; i < v->publisher_entries; i++)
         if (look(&v->publishers[i].id))
-            all += text("publisher %u: id %" PRIu64 " announced %" PRIx64 " producer %" PRIu64 "\n", i,
-                        look(&v->publishers[i].id), look(&v->publishers[i].announced), look(&v->publishers[i].producer));
+            all +=
+                text("publisher %u: id %" PRIu64 " announced %" PRIx64 " producer %" PRIu64 "\n", i,
+                     look(&v->publishers[i].id), look(&v->publishers[i].announced), look(&v->publishers[i].producer));
     for (uint32_t i = 0; i < geometry_.max_readers; i++)
         if (look(&v->reader_table[i].id))
             all += text("reader %u: id %" PRIu64 " announced %" PRIx64 " gate %" PRIx64 " position %" PRIx64 "\n", i,
@@ -170,8 +172,8 @@ std::string Ring::dump()
     for (uint32_t i = 0; i < geometry_.slot_count; i++) {
         uint64_t state = look(&v->states[i]), tail = look(&v->slots[i].tail), clean = look(&v->slots[i].clean);
         all += text("slot %u: %s segment ..%08x owner %d; tail end %u units %u owner %x; clean %u by %d\n", i,
-                    kSlotStates[slot_state(state)], (uint32_t)(state >> 32), (int)slot_owner_index(state), tail_end(tail),
-                    tail_units(tail), tail_owner(tail), clean_units(clean), (int)clean_index(clean));
+                    kSlotStates[slot_state(state)], (uint32_t)(state >> 32), (int)slot_owner_index(state),
+                    tail_end(tail), tail_units(tail), tail_owner(tail), clean_units(clean), (int)clean_index(clean));
         for (uint32_t at = 0; slot_state(state) != RING_SLOT_FREE && at < v->segment_units;) {
             struct ring_record *record = record_at(slot_base(v, i), at);
             uint64_t head = look(&record->head);
@@ -213,7 +215,8 @@ std::vector<std::string> Ring::names(uint32_t index, uint64_t id)
         uint64_t tail = look(&v->slots[i].tail);
         for (uint32_t at = 0; at < tail_end(tail) && at < v->segment_units;) {
             uint64_t head = look(&record_at(slot_base(v, i), at)->head);
-            bool open = head == 0 ? tail_owner(tail) == owner : head_state(head) == RING_CLAIMED && head_owner(head) == owner;
+            bool open =
+                head == 0 ? tail_owner(tail) == owner : head_state(head) == RING_CLAIMED && head_owner(head) == owner;
             if (open)
                 found.push_back(text("claim in slot %u at %u", i, at));
             if (head_units(head) == 0)
@@ -226,7 +229,8 @@ std::vector<std::string> Ring::names(uint32_t index, uint64_t id)
 
 // -- View --------------------------------------------------------------------------------------------------------------
 
-const struct ring_ops View::kOps = {View::publisher_dead, View::reader_dead, View::fence, View::readers_copy, View::relax};
+const struct ring_ops View::kOps = {View::publisher_dead, View::reader_dead, View::fence, View::readers_copy,
+                                    View::relax};
 
 View::View(Ring &ring) : ring_(ring)
 {
