@@ -15,13 +15,19 @@ static int by_value(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
+static double percentile(const uint64_t *sorted, size_t count, size_t per_mille)
+{
+    size_t at = count * per_mille / 1000;
+    return (double)sorted[at < count ? at : count - 1];
+}
+
 struct latency_result latency_of(uint64_t *ticks, size_t count)
 {
     double per_ns = bench_ticks_per_ns();
     qsort(ticks, count, sizeof *ticks, by_value);
-    return (struct latency_result){.p50_ns = (double)ticks[count / 2] / per_ns,
-                                   .p99_ns = (double)ticks[count * 99 / 100] / per_ns,
-                                   .p999_ns = (double)ticks[count * 999 / 1000] / per_ns};
+    return (struct latency_result){.p50_ns = percentile(ticks, count, 500) / per_ns,
+                                   .p99_ns = percentile(ticks, count, 990) / per_ns,
+                                   .p999_ns = percentile(ticks, count, 999) / per_ns};
 }
 
 /* -- ping-pong ------------------------------------------------------------------------------------------------------ */

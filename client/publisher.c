@@ -281,8 +281,8 @@ int weir_pub_claim(struct weir_pub *pub, size_t data_bytes, const struct weir_me
                    void **ret_data)
 {
     static const struct weir_message plain;
-    struct ring_meta meta;
-    uint32_t meta_bytes;
+    struct ring_meta meta = {0};
+    uint32_t meta_bytes = 0;
     if (!message)
         message = &plain;
     int r = check_open(pub);
@@ -366,8 +366,8 @@ static int batch_measure(struct weir_pub *pub, const struct weir_message *messag
 {
     uint64_t total = 0, last = pub->state.sequence;
     for (size_t i = 0; i < count; i++) {
-        struct ring_meta meta;
-        uint32_t meta_bytes, units;
+        struct ring_meta meta = {0};
+        uint32_t meta_bytes = 0, units = 0;
         int r = batch_units(pub, &messages[i], &meta, &meta_bytes, &units);
         if (r < 0 || (r = need_scratch(pub, &meta)) < 0)
             return r;
@@ -387,7 +387,7 @@ int weir_pub_send_batch(struct weir_pub *pub, const struct weir_message *message
                         uint64_t *ret_positions)
 {
     uint32_t total = 0, first_units = 0, first_body = 0, first_flags = 0, offset = 0;
-    uint64_t position, last_sequence = 0, sequence = pub->state.sequence;
+    uint64_t position = 0, last_sequence = 0, sequence = pub->state.sequence;
     int r = check_open(pub);
     if (r < 0)
         return r;
@@ -398,8 +398,8 @@ int weir_pub_send_batch(struct weir_pub *pub, const struct weir_message *message
         return r;
     for (size_t i = 0; i < count; i++) {
         const struct weir_message *message = &messages[i];
-        struct ring_meta meta;
-        uint32_t meta_bytes, units;
+        struct ring_meta meta = {0};
+        uint32_t meta_bytes = 0, units = 0;
         batch_units(pub, message, &meta, &meta_bytes, &units); /* did not fail a moment ago; the caller's own memory */
         if (pub->state.producer) {
             sequence = (message->has & WEIR_HAS_SEQUENCE) ? message->sequence : sequence + 1;

@@ -128,7 +128,7 @@ int weir_ring_create(const char *bus, const char *name, const struct weir_ring_o
         return r;
 
     struct ring_identity identity = {.created_ns = shm_wall_ns(), .epoch = 1, .start = options->first_position};
-    strcpy(identity.name, name);
+    memcpy(identity.name, name, strlen(name) + 1); /* its length was checked */
     if (getrandom(identity.ring_id, sizeof identity.ring_id, 0) != (ssize_t)sizeof identity.ring_id)
         return fail(-errno, "no random bytes for the ring's id");
     struct format what = {&geometry, &identity};

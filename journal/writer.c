@@ -35,7 +35,7 @@
 
 static int open_meta(struct journal_writer *writer)
 {
-    struct stat st;
+    struct stat st = {0};
 
     writer->meta_fd = journal_file_open(writer->folder_fd, JOURNAL_META_NAME, true);
     if (writer->meta_fd < 0)

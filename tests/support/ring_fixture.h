@@ -196,6 +196,12 @@ private:
     std::deque<View> views_;
 };
 
+// What publish() returned is a position (which may have its highest bit set), not an error.
+inline bool published(int64_t result)
+{
+    return result < -4095 || result >= 0;
+}
+
 // Joined participants; leave on destruction unless told otherwise (they may be "dead").
 class Publisher
 {
@@ -214,7 +220,7 @@ public:
     {
         return &state;
     }
-    // Publishes; returns the position or a negative errno.
+    // Publishes; returns the position or a negative errno: see published().
     int64_t publish(const std::string &body, uint16_t tag = 0);
     // The kernel says from now on that it is dead. It does nothing more.
     void die();
