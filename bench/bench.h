@@ -13,10 +13,15 @@
 struct bench_options {
     const char *const *names; /* of benches to run; none: all */
     size_t name_count;
+    const char *only;  /* cases whose name has this in it; NULL: all */
     const char *bus;   /* directory on tmpfs that the bench may fill, made and removed by the caller */
-    double seconds;    /* for all of it, about; 0: 60 */
+    const char *weird; /* path of the daemon */
+    double seconds;    /* for all of it, about; 0: 90 */
     int json;          /* one object a line, else a table */
-    int cpus[2];       /* the two processors used; -1: chosen */
+    const int *cpus;   /* the processors to use, two at least; cpu_count 0: all that are allowed */
+    size_t cpu_count;
+    const char *hgrm;  /* directory for percentile distributions, NAME.hgrm; NULL: none */
+    const char *plot;  /* SVG file of the round trips' distributions, drawn by gnuplot; NULL: none */
     int progress;      /* 1: say on stderr what is being measured */
     int (*stop)(void); /* non-zero: end soon, or NULL */
 };

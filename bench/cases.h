@@ -7,23 +7,42 @@
 
 enum case_way { CASE_COPY, CASE_IN_PLACE, CASE_BATCH };
 
-struct case_ring {
-    const char *bus;
+/* What a case does; not every case uses all of it. */
+struct case_shape {
     int exclusive;
-    uint64_t segment_bytes; /* 0: default */
-    uint64_t memory_limit_bytes;
+    size_t payload_bytes; /* at least 16 */
+    uint64_t segment_bytes, memory_limit_bytes; /* 0: default */
+    enum case_way way;
+    size_t publishers, subscribers; /* 0: one */
+    double rate;                    /* open loop: messages a second */
 };
 
-/* Round trips over two rings, one each way; payload_bytes copied in and out on both sides. */
-int case_latency(struct pair *pair, const struct case_ring *ring, size_t payload_bytes, size_t trips, uint64_t *ticks,
-                 struct latency_result *ret_result);
-/* One publisher, one subscriber that publishers wait for: messages a second from the first send to the last receive. */
-int case_throughput(struct pair *pair, const struct case_ring *ring, size_t payload_bytes, enum case_way way,
-                    uint64_t messages, double *ret_rate);
-/* A subscriber blocked in weir_sub_next(), woken by a publish. */
-int case_wakeup(struct pair *pair, const struct case_ring *ring, size_t wakes, uint64_t *ns,
-                struct latency_result *ret_result);
+/* Round trips over two rings, one each way; the payload copied in and out on both sides. Adds ticks. */
+int case_round_trip(struct pair *pair, const char *bus, const struct case_shape *shape, size_t trips,
+                    struct histogram *histogram);
+/*
+ * Messages at a fixed rate, one way. What is counted is the time from when a message was due to be sent to when it was
+ * received, so that a stall is counted for each message that it delays (coordinated omission, Gil Tene). Adds ticks.
+ */
+int case_open_loop(struct pair *pair, const char *bus, const struct case_shape *shape, double seconds,
+                   struct histogram *histogram);
+/*
+ * Publishers to one subscriber that they wait for: messages a second from the first send to the last receive. *ret_fairness:
+ * when the first publisher was through, what the slowest had got of its even share.
+ */
+int case_fan_in(struct pair *pair, const char *bus, const struct case_shape *shape, uint64_t messages, double *ret_rate,
+                double *ret_fairness);
+/* One publisher to subscribers that it waits for: messages a second until the last one has them all. */
+int case_fan_out(struct pair *pair, const char *bus, const struct case_shape *shape, uint64_t messages, double *ret_rate);
+/* A subscriber blocked in weir_sub_next(), woken by a publish. Adds nanoseconds. */
+int case_wakeup(struct pair *pair, const char *bus, const struct case_shape *shape, size_t wakes,
+                struct histogram *histogram);
+/* How long a publish takes that rolls over to a new segment, and one that does not. Adds ticks. */
+int case_roll_over(struct pair *pair, const char *bus, const struct case_shape *shape, uint64_t messages,
+                   struct histogram *rolls, struct histogram *others);
 /* Share of a core that a subscriber uses that is blocked for `seconds`. */
-int case_idle(struct pair *pair, const struct case_ring *ring, double seconds, double *ret_share);
+int case_idle(struct pair *pair, const char *bus, const struct case_shape *shape, double seconds, double *ret_share);
+/* Share of a core that the daemon uses that has a ring and nothing to do. `weird`: its path. */
+int case_idle_daemon(const char *bus, const char *weird, double seconds, double *ret_share);
 
 #endif

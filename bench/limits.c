@@ -9,40 +9,19 @@
 #include <time.h>
 #include <unistd.h>
 
-static int by_value(const void *a, const void *b)
-{
-    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-    return x < y ? -1 : x > y;
-}
-
-static double percentile(const uint64_t *sorted, size_t count, size_t per_mille)
-{
-    size_t at = count * per_mille / 1000;
-    return (double)sorted[at < count ? at : count - 1];
-}
-
-struct latency_result latency_of(uint64_t *ticks, size_t count)
-{
-    double per_ns = bench_ticks_per_ns();
-    qsort(ticks, count, sizeof *ticks, by_value);
-    return (struct latency_result){.p50_ns = percentile(ticks, count, 500) / per_ns,
-                                   .p99_ns = percentile(ticks, count, 990) / per_ns,
-                                   .p999_ns = percentile(ticks, count, 999) / per_ns};
-}
-
 /* -- ping-pong ------------------------------------------------------------------------------------------------------ */
 
 struct ping {
     size_t trips;
-    uint64_t *ticks;
+    struct histogram *histogram;
 };
 
-static int ping_child(struct pair *pair, void *ctx)
+static int ping_child(struct pair *pair, size_t index, void *ctx)
 {
     const struct ping *ping = ctx;
     struct pair_shared *shared = pair->shared;
     uint8_t buffer[56];
-    pair_child_ready(pair);
+    pair_child_ready(pair, index);
     for (uint64_t i = 1; i <= ping->trips; i++) {
         while (mem_load_acquire(&shared->ping) != i)
             ;
@@ -65,18 +44,15 @@ static int ping_parent(struct pair *pair, void *ctx)
         while (mem_load_acquire(&shared->pong) != i)
             ;
         memcpy(buffer, shared->pong_payload, sizeof buffer);
-        ping->ticks[i - 1] = bench_ticks() - start;
+        histogram_add(ping->histogram, bench_ticks() - start);
     }
     return 0;
 }
 
-int limit_ping_pong(struct pair *pair, size_t trips, uint64_t *ticks, struct latency_result *ret_result)
+int limit_ping_pong(struct pair *pair, size_t trips, struct histogram *histogram)
 {
-    struct ping ping = {.trips = trips, .ticks = ticks};
-    int r = pair_run(pair, ping_parent, ping_child, &ping);
-    if (r == 0)
-        *ret_result = latency_of(ticks, trips);
-    return r;
+    struct ping ping = {.trips = trips, .histogram = histogram};
+    return pair_run(pair, 1, ping_parent, ping_child, &ping);
 }
 
 /* -- copy ring ------------------------------------------------------------------------------------------------------ */
@@ -97,12 +73,12 @@ static uint64_t copy_batch(const struct copy *copy)
     return copy->slot_bytes <= 256 ? COPY_BATCH : 1;
 }
 
-static int copy_child(struct pair *pair, void *ctx)
+static int copy_child(struct pair *pair, size_t index, void *ctx)
 {
     const struct copy *copy = ctx;
     struct pair_shared *shared = pair->shared;
     uint64_t batch = copy_batch(copy), done = 0;
-    pair_child_ready(pair);
+    pair_child_ready(pair, index);
     while (done < copy->messages) {
         uint64_t written;
         while ((written = mem_load_acquire(&shared->written)) == done)
@@ -148,7 +124,7 @@ int limit_copy_ring(struct pair *pair, size_t slot_bytes, size_t ring_bytes, uin
                         .buffer = calloc(1, slot_bytes)};
     if (!copy.buffer)
         return -ENOMEM;
-    int r = pair_run(pair, copy_parent, copy_child, &copy);
+    int r = pair_run(pair, 1, copy_parent, copy_child, &copy);
     free(copy.buffer);
     if (r == 0)
         *ret_rate = copy.rate;
@@ -159,7 +135,7 @@ int limit_copy_ring(struct pair *pair, size_t slot_bytes, size_t ring_bytes, uin
 
 struct wake {
     size_t wakes;
-    uint64_t *ns;
+    struct histogram *histogram;
 };
 
 static void futex(struct mem_u32 *word, int operation, uint32_t value)
@@ -167,11 +143,11 @@ static void futex(struct mem_u32 *word, int operation, uint32_t value)
     syscall(SYS_futex, word, operation, value, NULL, NULL, 0);
 }
 
-static int wake_child(struct pair *pair, void *ctx)
+static int wake_child(struct pair *pair, size_t index, void *ctx)
 {
     const struct wake *wake = ctx;
     struct pair_shared *shared = pair->shared;
-    pair_child_ready(pair);
+    pair_child_ready(pair, index);
     for (uint32_t i = 0; i < wake->wakes; i++) {
         while (mem_load_acquire32(&shared->futex) == i)
             futex(&shared->futex, FUTEX_WAIT, i);
@@ -193,16 +169,13 @@ static int wake_parent(struct pair *pair, void *ctx)
         futex(&shared->futex, FUTEX_WAKE, INT32_MAX);
         while (mem_load_acquire(&shared->read) != i + 1)
             ;
-        wake->ns[i] = (uint64_t)((double)(mem_load_acquire(&shared->stamp_ns) - start) * bench_ticks_per_ns());
+        histogram_add(wake->histogram, mem_load_acquire(&shared->stamp_ns) - start);
     }
     return 0;
 }
 
-int limit_futex_wake(struct pair *pair, size_t wakes, uint64_t *ns, struct latency_result *ret_result)
+int limit_futex_wake(struct pair *pair, size_t wakes, struct histogram *histogram)
 {
-    struct wake wake = {.wakes = wakes, .ns = ns};
-    int r = pair_run(pair, wake_parent, wake_child, &wake);
-    if (r == 0)
-        *ret_result = latency_of(ns, wakes);
-    return r;
+    struct wake wake = {.wakes = wakes, .histogram = histogram};
+    return pair_run(pair, 1, wake_parent, wake_child, &wake);
 }

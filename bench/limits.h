@@ -5,17 +5,11 @@
 
 #include "bench/pair.h"
 
-struct latency_result {
-    double p50_ns, p99_ns, p999_ns;
-};
-/* Sorts and fills in the percentiles of `count` tick counts. */
-struct latency_result latency_of(uint64_t *ticks, size_t count);
-
-/* One cache line each way, 56 bytes copied on both sides. */
-int limit_ping_pong(struct pair *pair, size_t trips, uint64_t *ticks, struct latency_result *ret_result);
+/* One cache line each way, 56 bytes copied on both sides; adds `trips` round trips in ticks. */
+int limit_ping_pong(struct pair *pair, size_t trips, struct histogram *histogram);
 /* Fixed slots of `slot_bytes` in `ring_bytes` of shared memory, copied in and copied out; messages a second. */
 int limit_copy_ring(struct pair *pair, size_t slot_bytes, size_t ring_bytes, uint64_t messages, double *ret_rate);
-/* A blocked process woken through a futex; ticks of CLOCK_MONOTONIC from the store to its first instruction. */
-int limit_futex_wake(struct pair *pair, size_t wakes, uint64_t *ns, struct latency_result *ret_result);
+/* A blocked process woken through a futex; adds nanoseconds from the store to its first instruction. */
+int limit_futex_wake(struct pair *pair, size_t wakes, struct histogram *histogram);
 
 #endif

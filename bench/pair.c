@@ -53,25 +53,30 @@ static void *shared_memory(size_t bytes)
     return at == MAP_FAILED ? NULL : at;
 }
 
-/* The first two processors that this process may use. */
-static int choose_cpus(int cpus[2])
+/* The processors that this process may use. */
+static size_t allowed_cpus(int cpus[PAIR_CPUS_MAX])
 {
     cpu_set_t set;
+    size_t found = 0;
     if (sched_getaffinity(0, sizeof set, &set) < 0)
-        return -errno;
-    int found = 0;
-    for (int i = 0; i < CPU_SETSIZE && found < 2; i++)
+        return 0;
+    for (int i = 0; i < CPU_SETSIZE && found < PAIR_CPUS_MAX; i++)
         if (CPU_ISSET((size_t)i, &set))
             cpus[found++] = i;
-    return found == 2 ? 0 : -ENODEV;
+    return found;
 }
 
-int pair_open(struct pair *pair, const int cpus[2], size_t area_bytes)
+int pair_open(struct pair *pair, const int *cpus, size_t cpu_count, size_t area_bytes)
 {
-    *pair = (struct pair){.cpus = {cpus[0], cpus[1]}, .area_bytes = area_bytes};
-    int r = cpus[0] < 0 || cpus[1] < 0 ? choose_cpus(pair->cpus) : 0;
-    if (r < 0)
-        return r;
+    *pair = (struct pair){.cpu_count = cpu_count, .area_bytes = area_bytes};
+    if (cpu_count > PAIR_CPUS_MAX)
+        return -EINVAL;
+    if (cpu_count == 0)
+        pair->cpu_count = allowed_cpus(pair->cpus);
+    else
+        memcpy(pair->cpus, cpus, cpu_count * sizeof *cpus);
+    if (pair->cpu_count < 2)
+        return -ENODEV;
     pair->shared = shared_memory(sizeof *pair->shared);
     pair->area = shared_memory(area_bytes);
     return pair->shared && pair->area ? 0 : -ENOMEM;
@@ -85,48 +90,71 @@ void pair_close(struct pair *pair)
         munmap(pair->area, pair->area_bytes);
 }
 
-void pair_child_ready(struct pair *pair)
+void pair_child_ready(struct pair *pair, size_t index)
 {
-    mem_store_release(&pair->shared->child_ready, 1);
+    mem_store_release(&pair->shared->children[index].ready, 1);
 }
 
-int pair_wait_child(struct pair *pair)
+/* A child that fails before it is ready is found by its end. */
+static int wait_children(struct pair *pair, const pid_t *pids, size_t children)
 {
     uint64_t deadline = bench_now_ns() + 10000000000u;
-    while (mem_load_acquire(&pair->shared->child_ready) == 0) {
-        if (bench_now_ns() > deadline)
-            return -ETIMEDOUT;
-        sched_yield();
+    for (size_t i = 0; i < children; i++) {
+        siginfo_t ended = {.si_pid = 0};
+        while (mem_load_acquire(&pair->shared->children[i].ready) == 0) {
+            if (waitid(P_PID, (id_t)pids[i], &ended, WEXITED | WNOHANG | WNOWAIT) == 0 && ended.si_pid != 0)
+                return -ECHILD;
+            if (bench_now_ns() > deadline)
+                return -ETIMEDOUT;
+            sched_yield();
+        }
     }
     return 0;
 }
 
-int pair_run(struct pair *pair, int (*parent)(struct pair *pair, void *ctx), int (*child)(struct pair *pair, void *ctx),
-             void *ctx)
+static pid_t start_child(struct pair *pair, size_t index, int (*child)(struct pair *, size_t, void *), void *ctx)
 {
-    memset(pair->shared, 0, sizeof *pair->shared);
     pid_t pid = fork();
-    if (pid < 0)
-        return -errno;
-    if (pid == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        int r = pin(pair->cpus[1]);
-        if (r == 0)
-            r = child(pair, ctx);
-        _exit(r == 0 ? 0 : 1);
+    if (pid != 0)
+        return pid;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    int r = pin(pair->cpus[(1 + index) % pair->cpu_count]);
+    if (r == 0)
+        r = child(pair, index, ctx);
+    _exit(r == 0 ? 0 : 1);
+}
+
+int pair_run(struct pair *pair, size_t children, int (*parent)(struct pair *pair, void *ctx),
+             int (*child)(struct pair *pair, size_t index, void *ctx), void *ctx)
+{
+    pid_t pids[PAIR_CHILDREN_MAX];
+    size_t started = 0;
+    int r = children > PAIR_CHILDREN_MAX ? -EINVAL : 0;
+    memset(pair->shared, 0, sizeof *pair->shared);
+    for (; r == 0 && started < children; started++) {
+        pids[started] = start_child(pair, started, child, ctx);
+        if (pids[started] < 0) {
+            r = -errno;
+            break;
+        }
     }
     cpu_set_t before;
     sched_getaffinity(0, sizeof before, &before);
-    int r = pin(pair->cpus[0]);
     if (r == 0)
-        r = pair_wait_child(pair);
+        r = pin(pair->cpus[0]);
+    if (r == 0)
+        r = wait_children(pair, pids, children);
     if (r == 0)
         r = parent(pair, ctx);
-    if (r < 0)
-        kill(pid, SIGKILL);
     sched_setaffinity(0, sizeof before, &before);
-    int status = 0;
-    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-        ;
-    return r == 0 && status != 0 ? -ECHILD : r;
+    for (size_t i = 0; i < started; i++) {
+        int status = 0;
+        if (r < 0)
+            kill(pids[i], SIGKILL);
+        while (waitpid(pids[i], &status, 0) < 0 && errno == EINTR)
+            ;
+        if (r == 0 && status != 0)
+            r = -ECHILD;
+    }
+    return r;
 }

@@ -6,7 +6,8 @@
 
 struct report_row {
     const char *bench;
-    const char *name;  /* of the case */
+    const char *name;   /* of the case */
+    const char *metric; /* of its figures: "p50"; NULL: it has one */
     const char *place; /* "near", "far", "" */
     const char *unit;
     double value, limit; /* medians; limit 0: none */

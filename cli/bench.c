@@ -12,37 +12,48 @@
 #include "bench/bench.h"
 #include "cli/command.h"
 #include "cli/output.h"
+#include "cli/programs.h"
 #include "cli/signals.h"
 
 struct bench_arguments {
     uint64_t seconds;
-    const char *cpus;
+    const char *cpus, *only, *hgrm, *plot;
 };
-static const struct bench_arguments bench_defaults = {60, NULL};
+static const struct bench_arguments bench_defaults = {90, NULL, NULL, NULL, NULL};
 static const struct option bench_command_options[] = {
     {"--seconds", "N", OPTION_COUNT, offsetof(struct bench_arguments, seconds), 1, 86400,
-     "about how long all of it takes (default: 60)"},
-    {"--cpus", "A,B", OPTION_TEXT, offsetof(struct bench_arguments, cpus), 0, 0,
-     "the two processors to use (default: the first two allowed)"},
+     "about how long all of it takes (default: 90)"},
+    {"--case", "TEXT", OPTION_TEXT, offsetof(struct bench_arguments, only), 0, 0,
+     "only the cases whose name has TEXT in it"},
+    {"--cpus", "A,B,...", OPTION_TEXT, offsetof(struct bench_arguments, cpus), 0, 0,
+     "the processors to use, two at least (default: all that are allowed)"},
+    {"--hgrm", "DIR", OPTION_TEXT, offsetof(struct bench_arguments, hgrm), 0, 0,
+     "write the round trips' distributions there, as HdrHistogram's .hgrm files"},
+    {"--plot", "FILE", OPTION_TEXT, offsetof(struct bench_arguments, plot), 0, 0,
+     "draw them as SVG, beside the limit's (needs gnuplot)"},
     {NULL, NULL, OPTION_SET, 0, 0, 0, NULL},
 };
 
-static int parse_cpus(const char *text, int cpus[2])
+#define CPUS_MAX 64
+
+/* "0,1,5": how many, or -EINVAL. */
+static int parse_cpus(const char *text, int cpus[CPUS_MAX])
 {
-    char *end;
-    cpus[0] = cpus[1] = -1;
+    int count = 0;
     if (!text)
         return 0;
-    long a = strtol(text, &end, 10);
-    if (end == text || *end != ',')
-        return -EINVAL;
-    const char *second = end + 1;
-    long b = strtol(second, &end, 10);
-    if (end == second || *end || a < 0 || b < 0 || a > 1023 || b > 1023 || a == b)
-        return -EINVAL;
-    cpus[0] = (int)a;
-    cpus[1] = (int)b;
-    return 0;
+    for (char *end; count < CPUS_MAX; text = end + 1) {
+        long cpu = strtol(text, &end, 10);
+        if (end == text || cpu < 0 || cpu > 1023 || (*end && *end != ','))
+            return -EINVAL;
+        for (int i = 0; i < count; i++)
+            if (cpus[i] == cpu)
+                return -EINVAL;
+        cpus[count++] = (int)cpu;
+        if (!*end)
+            return count >= 2 ? count : -EINVAL;
+    }
+    return -EINVAL;
 }
 
 struct known {
@@ -76,10 +87,17 @@ static int stop(void)
 static int bench_command_run(const struct call *call)
 {
     const struct bench_arguments *arguments = call->arguments;
+    int cpus[CPUS_MAX];
+    int cpu_count = parse_cpus(arguments->cpus, cpus);
     struct bench_options options = {.names = call->operands,
                                     .name_count = call->operand_count,
+                                    .only = arguments->only,
                                     .seconds = (double)arguments->seconds,
                                     .json = call->json,
+                                    .cpus = cpus,
+                                    .cpu_count = (size_t)(cpu_count > 0 ? cpu_count : 0),
+                                    .hgrm = arguments->hgrm,
+                                    .plot = arguments->plot,
                                     .progress = !call->json && isatty(STDERR_FILENO),
                                     .stop = stop};
     for (size_t i = 0; i < call->operand_count; i++) {
@@ -91,8 +109,8 @@ static int bench_command_run(const struct call *call)
             return EXIT_USAGE;
         }
     }
-    if (parse_cpus(arguments->cpus, options.cpus) < 0) {
-        complain("--cpus: \"%s\" is not two different processors, like 0,1", arguments->cpus);
+    if (cpu_count < 0) {
+        complain("--cpus: \"%s\" is not a list of different processors, two at least, like 0,1", arguments->cpus);
         return EXIT_USAGE;
     }
     char bus[] = "/dev/shm/weir-bench-XXXXXX";
@@ -100,11 +118,17 @@ static int bench_command_run(const struct call *call)
         complain("cannot make a bus below /dev/shm: %s", strerror(errno));
         return EXIT_FAILED;
     }
+    char self[4096] = "", weird[4096];
+    program_self(self, sizeof self);
+    program_weird(self, weird, sizeof weird);
     options.bus = bus;
+    options.weird = weird;
     int r = bench_run(&options);
     weir_ring_list(bus, remove_one, bus);
     rmdir(bus);
-    if (r < 0)
+    if (r == -ENOENT && arguments->only)
+        complain("--case: no case has \"%s\" in its name", arguments->only);
+    else if (r < 0)
         complain("could not measure: %s", weir_strerror(r));
     return r < 0 ? EXIT_FAILED : EXIT_DONE;
 }
@@ -118,8 +142,8 @@ const struct command bench_command = {
     .defaults = &bench_defaults,
     .arguments_bytes = sizeof bench_defaults,
     .text =
-        "Benches: latency, throughput, wakeup, idle; without names, all of them. Each figure is the median of rounds\n"
-        "that were interleaved with the bare machine doing the same; near and far say how the two processors lay to\n"
-        "each other then. A missed budget is marked; it does not change the exit status.\n",
+        "Benches: limit, copy, latency, openloop, throughput, fanout, wakeup, rollover, idle; without names, all of them.\n"
+        "Each figure is the median of rounds that were interleaved with the bare machine doing the same; near and far\n"
+        "say how the processors lay to each other then. A missed budget is marked; it does not change the exit status.\n",
     .run = bench_command_run,
 };

@@ -15,6 +15,7 @@
 #include "cli/number.h"
 #include "cli/output.h"
 #include "cli/pace.h"
+#include "cli/programs.h"
 #include "cli/signals.h"
 
 static const uint64_t look_every_ns = UINT64_C(50000000);
@@ -187,13 +188,13 @@ static int demo_run(const struct call *call)
     };
     char self[512];
     demo.seconds = (double)arguments->seconds;
-    int rc = demo_find_self(self, sizeof self);
+    int rc = program_self(self, sizeof self);
     if (rc < 0) {
         complain("cannot find my own program: /proc/self/exe: %s", strerror(-rc));
         return EXIT_FAILED;
     }
     demo.self = self;
-    demo_find_weird(self, demo.weird, sizeof demo.weird);
+    program_weird(self, demo.weird, sizeof demo.weird);
     demo_show_start(call->json);
     int exit_code = run_demo(&demo, arguments, call->json);
     demo_stage_clear(&demo);

@@ -107,9 +107,6 @@ void demo_child_kill(struct demo_child *child);
 bool demo_child_ended(struct demo_child *child, int *ret_status);
 void demo_child_close(struct demo_child *child);
 
-/* Path of this program, and of weird: $WEIRD, beside this one, in ../daemon, else "weird" for the search path. */
-int demo_find_self(char *path, size_t path_bytes);
-void demo_find_weird(const char *self, char *path, size_t path_bytes);
 /* Makes PARENT/weir-demo-XXXXXX. */
 int demo_folder_make(const char *parent, char *path, size_t path_bytes);
 void demo_folder_remove(const char *path);

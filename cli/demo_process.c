@@ -109,35 +109,6 @@ int demo_tell(int fd, const void *bytes, size_t count, bool wait)
     }
 }
 
-/* -- Programs ------------------------------------------------------------------------------------------------------- */
-
-int demo_find_self(char *path, size_t path_bytes)
-{
-    ssize_t bytes = readlink("/proc/self/exe", path, path_bytes - 1);
-    if (bytes < 0)
-        return -errno;
-    path[bytes] = '\0';
-    return 0;
-}
-
-void demo_find_weird(const char *self, char *path, size_t path_bytes)
-{
-    const char *given = getenv("WEIRD");
-    if (given && given[0]) {
-        snprintf(path, path_bytes, "%s", given);
-        return;
-    }
-    static const char *const beside[] = {"weird", "../daemon/weird"};
-    const char *slash = strrchr(self, '/');
-    int folder_bytes = slash ? (int)(slash - self) : 0;
-    for (size_t i = 0; i < sizeof beside / sizeof beside[0]; i++) {
-        snprintf(path, path_bytes, "%.*s/%s", folder_bytes, self, beside[i]);
-        if (access(path, X_OK) == 0)
-            return;
-    }
-    snprintf(path, path_bytes, "weird");
-}
-
 /* -- Folders -------------------------------------------------------------------------------------------------------- */
 
 int demo_folder_make(const char *parent, char *path, size_t path_bytes)

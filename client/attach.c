@@ -126,6 +126,14 @@ int attachment_check(const struct attachment *attachment)
     return fail(-ECHILD, "this handle was opened before fork(): open one of this process's own");
 }
 
+#define SPIN_NS 50000
+
+int64_t attachment_spin_ns(void)
+{
+    cpu_set_t cpus;
+    return sched_getaffinity(0, sizeof cpus, &cpus) == 0 && CPU_COUNT(&cpus) < 2 ? 0 : SPIN_NS;
+}
+
 const uint32_t *attachment_futex(const struct ring_bell *bell)
 {
     const uint32_t *halves = (const uint32_t *)(const void *)&bell->seq;

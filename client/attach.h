@@ -30,6 +30,10 @@ const uint32_t *attachment_futex(const struct ring_bell *bell);
 void attachment_ring(struct ring_bell *bell);
 bool attachment_daemon_alive(struct attachment *attachment);
 
+/* How long to poll before sleeping: about what a sleep and a wake-up cost together (bench wakeup), so that polling never
+ * costs more than twice the better choice (competitive spinning, Karlin et al., SODA 1990). 0 on a single processor. */
+int64_t attachment_spin_ns(void);
+
 /* This thread's last error: sets the text and returns the error. */
 int fail(int error, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void fail_clear(void);

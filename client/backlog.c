@@ -61,7 +61,7 @@ static bool seek_memory(struct weir_sub *sub, uint64_t position)
 }
 
 /* True when the journal has a file for the position; the reader stands there. */
-static bool seek_journal(struct weir_sub *sub, uint64_t position)
+MEM_COLD static bool seek_journal(struct weir_sub *sub, uint64_t position)
 {
     if (!journaled(sub) || open_journal(sub) < 0 || journal_reader_seek(sub->journal, position) < 0)
         return false;
@@ -204,7 +204,7 @@ static int gap_from_ledger(struct weir_sub *sub, uint64_t position)
 }
 
 /* The position's segment is neither in memory nor in the journal. */
-static int gap_to_next(struct weir_sub *sub, uint64_t position)
+MEM_COLD static int gap_to_next(struct weir_sub *sub, uint64_t position)
 {
     int r = gap_from_ledger(sub, position);
     if (r < 0)
@@ -220,7 +220,7 @@ static int gap_to_next(struct weir_sub *sub, uint64_t position)
 
 /* -- fetch --------------------------------------------------------------------------------------------------------- */
 
-static int damaged_memory(struct weir_sub *sub)
+MEM_COLD static int damaged_memory(struct weir_sub *sub)
 {
     return fail(-EBADMSG, "ring %s is damaged at position %llu: see weir ring check %s",
                 sub->attachment.view.identity.name, (unsigned long long)ring_reader_position(&sub->reader),
@@ -240,7 +240,7 @@ static int skip_damage(struct weir_sub *sub, uint64_t position, uint64_t limit)
 }
 
 /* 1, -EPIPE, an error, or 0: look where we are now. *ret_again: 0 does not mean that there is nothing. */
-static int fetch_journal(struct weir_sub *sub, struct ring_item *ret_item, bool *ret_again)
+MEM_COLD static int fetch_journal(struct weir_sub *sub, struct ring_item *ret_item, bool *ret_again)
 {
     uint64_t position = journal_reader_position(sub->journal);
     *ret_again = !sub->reader.stay;

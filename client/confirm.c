@@ -101,5 +101,7 @@ int weir_pub_wait(struct weir_pub *pub, uint64_t position, enum weir_level level
             attachment_ring(&control->work);
         if (shm_sleep(attachment_futex(&control->progress), (uint32_t)seq, left) == -EINTR)
             return fail(-EINTR, "interrupted while waiting for a confirm");
+        if ((r = reached(pub, position, level)) != -EAGAIN) /* before the fence: it costs as much as the wake-up */
+            return r;
     }
 }

@@ -81,10 +81,10 @@ void message_encode_headers(const struct weir_message *message, uint8_t *buffer)
 static bool header_next(const struct weir_message *message, size_t *offset, const char **ret_name,
                         size_t *ret_name_bytes, const void **ret_value, size_t *ret_value_bytes)
 {
-    const uint8_t *at = (const uint8_t *)message->reserved_headers + *offset;
     size_t left = message->reserved_headers_bytes - *offset;
     if (!message->reserved_headers || left < RING_HEADER_OVERHEAD)
         return false;
+    const uint8_t *at = (const uint8_t *)message->reserved_headers + *offset;
     uint8_t name_bytes = at[0];
     uint16_t value_bytes;
     memcpy(&value_bytes, at + 1, sizeof value_bytes);
@@ -142,6 +142,14 @@ uint64_t weir_producer_hash(const char *name)
 
 int message_from_item(const struct ring_item *item, struct weir_message *ret_message)
 {
+    if (!(item->flags & RING_FLAG_PROPERTIES)) {
+        *ret_message = (struct weir_message){.data = item->body,
+                                             .data_bytes = item->body_bytes,
+                                             .tag = item->tag,
+                                             .position = item->position,
+                                             .next = item->next};
+        return 0;
+    }
     struct ring_meta meta;
     uint32_t bytes;
     int r = ring_meta_get(item->body, item->body_bytes, item->flags, &meta, &bytes);

@@ -3,12 +3,16 @@
 #include "client/publisher.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "client/message.h"
 #include "weir.h"
+
+/* Between two tries to find room: long enough for whoever makes it to go on undisturbed. */
+#define PAUSES_PER_TRY 64u
 
 /* -- open and close ------------------------------------------------------------------------------------------------ */
 
@@ -50,6 +54,7 @@ int weir_pub_open(const char *bus, const char *ring, const struct weir_pub_optio
         return r;
     }
     struct ring_view *view = &pub->attachment.view;
+    pub->spin_ns = attachment_spin_ns();
     pub->attachment.publisher_id = ring_publisher_id(view);
     r = shm_lock(pub->attachment.shm.lock_fd, pub->attachment.publisher_id);
     if (r < 0) {
@@ -90,7 +95,7 @@ void weir_pub_close(struct weir_pub *pub)
 
 /* -- room ---------------------------------------------------------------------------------------------------------- */
 
-static int refuse_new(struct weir_pub *pub, uint64_t sequence)
+MEM_COLD static int refuse_new(struct weir_pub *pub, uint64_t sequence)
 {
     struct ring_publisher *entry = pub->state.entry;
     struct ring_control *control = pub->attachment.view.control;
@@ -103,7 +108,7 @@ static int refuse_new(struct weir_pub *pub, uint64_t sequence)
     return fail(-EAGAIN, "the ring is full and drops what is new");
 }
 
-static int explain_full(struct weir_pub *pub, int error)
+MEM_COLD static int explain_full(struct weir_pub *pub, int error)
 {
     const struct ring_view *view = &pub->attachment.view;
     if (!(view->geometry.flags & RING_JOURNALED))
@@ -113,7 +118,7 @@ static int explain_full(struct weir_pub *pub, int error)
     return fail(error, "ring %s is full: the disk takes less than is published", view->identity.name);
 }
 
-static int explain_claim(const struct ring_view *view, int r)
+MEM_COLD static int explain_claim(const struct ring_view *view, int r)
 {
     if (r == -EIDRM)
         return fail(r, "ring %s was removed", view->identity.name);
@@ -122,15 +127,33 @@ static int explain_claim(const struct ring_view *view, int r)
     return r;
 }
 
-/* Sleeps for room until the deadline. Room comes with the journal's progress, or with a gating reader's. */
-static int wait_for_room(struct weir_pub *pub, uint32_t units, int64_t timeout_ns, uint64_t *ret_position)
+/* Polls for room a little while, since whoever makes it is about to, most often. */
+static int spin_for_room(struct weir_pub *pub, uint32_t units, const struct wait *wait, uint64_t *ret_position)
+{
+    uint64_t start = shm_now_ns(), now = start;
+    while (now - start < (uint64_t)pub->spin_ns && now < wait->deadline_ns) {
+        for (uint32_t i = 0; i < PAUSES_PER_TRY; i++)
+            mem_pause();
+        int r = ring_claim(&pub->state, units, ret_position);
+        if (r != -EAGAIN)
+            return r;
+        sched_yield();
+        now = shm_now_ns();
+    }
+    return -EAGAIN;
+}
+
+/* Waits for room until the deadline. Room comes with the journal's progress, or with a gating reader's. */
+MEM_COLD static int wait_for_room(struct weir_pub *pub, uint32_t units, int64_t timeout_ns, uint64_t *ret_position)
 {
     struct ring_view *view = &pub->attachment.view;
     struct ring_control *control = view->control;
     bool journaled = view->geometry.flags & RING_JOURNALED;
     struct ring_bell *bell = journaled ? &control->progress : &view->readers->gates;
     struct wait wait = wait_start(timeout_ns);
-    int r;
+    int r = spin_for_room(pub, units, &wait, ret_position);
+    if (r != -EAGAIN)
+        return explain_claim(view, r);
     mem_store_relaxed(&pub->state.entry->waiting_since_ns, shm_wall_ns());
     for (;;) {
         uint64_t seq = ring_bell_ask(bell, &control->progress_want);
@@ -165,7 +188,9 @@ static int claim(struct weir_pub *pub, uint32_t units, uint64_t sequence, int64_
     if (__builtin_expect(mem_load_acquire(&view->control->removed) != 0, 0))
         return explain_claim(view, -EIDRM); /* nobody would ever read it */
     int r = ring_claim(&pub->state, units, ret_position);
-    if (__builtin_expect(r != -EAGAIN, 1))
+    if (__builtin_expect(r == 0, 1))
+        return 0;
+    if (r != -EAGAIN)
         return explain_claim(view, r);
     if (view->geometry.when_full == RING_DROP_NEW)
         return refuse_new(pub, sequence);
@@ -234,7 +259,7 @@ static int need_scratch(struct weir_pub *pub, const struct ring_meta *meta)
     return 0;
 }
 
-int weir_pub_send(struct weir_pub *pub, const void *data, size_t data_bytes, int64_t timeout_ns, uint64_t *ret_position)
+MEM_HOT int weir_pub_send(struct weir_pub *pub, const void *data, size_t data_bytes, int64_t timeout_ns, uint64_t *ret_position)
 {
     if (__builtin_expect(pub->state.producer != NULL, 0)) {
         struct weir_message message = {.data = data, .data_bytes = data_bytes};
@@ -261,7 +286,7 @@ int weir_pub_send(struct weir_pub *pub, const void *data, size_t data_bytes, int
     return 0;
 }
 
-int weir_pub_send_message(struct weir_pub *pub, const struct weir_message *message, int64_t timeout_ns,
+MEM_HOT int weir_pub_send_message(struct weir_pub *pub, const struct weir_message *message, int64_t timeout_ns,
                           uint64_t *ret_position)
 {
     void *data;
@@ -277,7 +302,7 @@ int weir_pub_send_message(struct weir_pub *pub, const struct weir_message *messa
 
 /* -- in place ------------------------------------------------------------------------------------------------------ */
 
-int weir_pub_claim(struct weir_pub *pub, size_t data_bytes, const struct weir_message *message, int64_t timeout_ns,
+MEM_HOT int weir_pub_claim(struct weir_pub *pub, size_t data_bytes, const struct weir_message *message, int64_t timeout_ns,
                    void **ret_data)
 {
     static const struct weir_message plain;
@@ -314,7 +339,7 @@ int weir_pub_claim(struct weir_pub *pub, size_t data_bytes, const struct weir_me
     return 0;
 }
 
-int weir_pub_commit(struct weir_pub *pub, size_t data_bytes, uint64_t *ret_position)
+MEM_HOT int weir_pub_commit(struct weir_pub *pub, size_t data_bytes, uint64_t *ret_position)
 {
     int r = attachment_check(&pub->attachment);
     if (r < 0)
@@ -383,7 +408,7 @@ static int batch_measure(struct weir_pub *pub, const struct weir_message *messag
     return 0;
 }
 
-int weir_pub_send_batch(struct weir_pub *pub, const struct weir_message *messages, size_t count, int64_t timeout_ns,
+MEM_HOT int weir_pub_send_batch(struct weir_pub *pub, const struct weir_message *messages, size_t count, int64_t timeout_ns,
                         uint64_t *ret_positions)
 {
     uint32_t total = 0, first_units = 0, first_body = 0, first_flags = 0, offset = 0;

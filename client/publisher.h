@@ -14,6 +14,7 @@ struct weir_pub {
     uint64_t claim_sequence;
     uint64_t claim_position;
     size_t claim_data_bytes;
+    int64_t spin_ns;  /* how long to poll for room before sleeping */
     uint8_t *scratch; /* encoded headers; UINT16_MAX bytes, made when first needed */
 };
 
@@ -25,7 +26,7 @@ struct wait wait_start(int64_t timeout_ns);
 /* What is left of it, at most `bound`; 0: nothing. */
 int64_t wait_left(const struct wait *wait, int64_t bound_ns);
 
-#define SLEEP_BOUND_NS 50000000 /* a publisher may have died between its news and the wake */
+#define SLEEP_BOUND_NS 80000000 /* a publisher may have died between its news and the wake; P2 gives 100 ms */
 #define SLEEP_BOUND_PENDING_NS 5000000
 
 #endif

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "client/attach.h"
@@ -19,6 +20,9 @@
 #define DEFAULT_READERS 16u
 #define DEFAULT_PUBLISHERS 8u
 #define NAMES_PER_RING 64u /* of publishers, and of cursors; more when more are admitted */
+/* For weird to notice that a ring is removed, and to let go of its journal. */
+#define LET_GO_NS 5000000000ull
+#define LET_GO_STEP_NS 2000000
 
 int weir_bus_default(char *buffer, size_t buffer_bytes)
 {
@@ -175,6 +179,23 @@ static int journal_parent(const struct attachment *attachment, const char *name)
     return fd < 0 ? -errno : fd;
 }
 
+/* weird holds the writer's lock until it has noticed. Nothing tells when a lock is free but trying to take it. */
+static int remove_journal(int journal_fd, const char *name)
+{
+    uint64_t deadline_ns = shm_now_ns() + LET_GO_NS;
+    int r;
+    while ((r = journal_remove(journal_fd, name)) == -EBUSY && shm_now_ns() < deadline_ns)
+        nanosleep(&(struct timespec){.tv_nsec = LET_GO_STEP_NS}, NULL);
+    if (r == -EBUSY)
+        return fail(r,
+                    "ring %s is removed, its journal is not: weird did not let go of it in time. It will come back "
+                    "when weird is started again: remove it then",
+                    name);
+    if (r < 0 && r != -ENOENT)
+        return fail(r, "ring %s is removed, its journal is not: %s", name, weir_strerror(r));
+    return 0;
+}
+
 int weir_ring_remove(const char *bus, const char *name, int force, int keep_journal)
 {
     struct attachment attachment;
@@ -194,24 +215,26 @@ int weir_ring_remove(const char *bus, const char *name, int force, int keep_jour
                  name, living, name);
     if (sound && r < 0)
         goto close;
-    /* The name first: killed after that, nobody can attach any more; a journal that stayed brings the ring back when weird starts, and
-     * removing it again finishes the work. */
-    int journal_fd = sound && !keep_journal ? journal_parent(&attachment, name) : -1;
+    int journal_fd = sound && !keep_journal ? journal_parent(&attachment, name) : -ENOENT;
+    if (journal_fd < 0 && journal_fd != -ENOENT && !force) {
+        r = fail(journal_fd, "the journal of ring %s cannot be reached (%s): keep it, or use force", name,
+                 weir_strerror(journal_fd));
+        goto close;
+    }
+    /* The name first: killed after that, nobody can attach any more; a journal that stayed brings the ring back when
+     * weird starts, and removing it again finishes the work. */
     r = shm_remove(bus_fd, name, &why);
     if (r < 0)
         fail(r, "%s", why.text[0] ? why.text : weir_strerror(r));
     if (r == 0 && sound) {
         struct ring_control *control = attachment.view.control;
-        mem_store_release(&control->removed, 1);
+        mem_store_release(&control->removed, keep_journal ? RING_REMOVED : RING_REMOVED_WITH_JOURNAL);
         attachment_ring(&control->records);
         attachment_ring(&control->progress);
         attachment_ring(&control->work);
     }
-    if (r == 0 && journal_fd >= 0) {
-        r = journal_remove(journal_fd, name);
-        if (r < 0)
-            fail(r, "ring %s is removed, its journal is not: %s", name, weir_strerror(r));
-    }
+    if (r == 0 && journal_fd >= 0)
+        r = remove_journal(journal_fd, name);
     if (journal_fd >= 0)
         close(journal_fd);
 close:

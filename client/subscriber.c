@@ -11,11 +11,11 @@
 #include "client/message.h"
 #include "client/publisher.h"
 
-/* How long to poll before sleeping: about what a sleep and a wake-up cost together (bench wakeup), so that polling never
- * costs more than twice the better choice (competitive spinning, Karlin et al., SODA 1990). */
-#define SPIN_DEFAULT_NS 50000
-/* Polls between two looks at the clock, and between two looks for a dead claimant: the tail word is the publishers'. */
+/* Polls between two looks at the clock, rounds of that between two looks for a dead claimant: the tail word is the
+ * publishers'. */
 #define POLLS_PER_CLOCK 128u
+#define ROUNDS_PER_LOOK 8u
+/* The same for who polls by calling without a time limit. */
 #define POLLS_PER_LOOK 1024u
 
 /* -- open and close ------------------------------------------------------------------------------------------------ */
@@ -63,14 +63,6 @@ static int check_gating(const struct ring_view *view)
     return 0;
 }
 
-static int64_t default_spin(void)
-{
-    cpu_set_t cpus;
-    if (sched_getaffinity(0, sizeof cpus, &cpus) == 0 && CPU_COUNT(&cpus) < 2)
-        return 0;
-    return SPIN_DEFAULT_NS;
-}
-
 static int join(struct weir_sub *sub, const char *ring)
 {
     struct ring_view *view = &sub->attachment.view;
@@ -107,7 +99,7 @@ int weir_sub_open(const char *bus, const char *ring, const struct weir_sub_optio
         return r;
     }
     uint64_t position = options->from;
-    sub->spin_ns = options->spin_ns < 0 ? default_spin() : options->spin_ns;
+    sub->spin_ns = options->spin_ns < 0 ? attachment_spin_ns() : options->spin_ns;
     sub->reader.gating = options->gating;
     if ((options->cursor && (r = take_cursor(sub, options->cursor, &position)) < 0) || (r = go_to(sub, position)) < 0) {
         weir_sub_close(sub);
@@ -118,7 +110,7 @@ int weir_sub_open(const char *bus, const char *ring, const struct weir_sub_optio
 }
 
 /* Publishers that wait for gates want to know that mine moved. */
-static void tell_gate(struct weir_sub *sub)
+MEM_COLD static void tell_gate(struct weir_sub *sub)
 {
     struct ring_view *view = &sub->attachment.view;
     if (ring_bell_news(view, &view->readers->gates, &view->control->progress_want))
@@ -162,35 +154,39 @@ static int spin(struct weir_sub *sub, const struct wait *wait, struct ring_item 
 {
     uint64_t start = 0;
     int r;
-    for (uint32_t polls = 1;; polls++) {
-        if ((r = fetch(sub, ret_item)) != 0)
+    for (uint32_t rounds = 1;; rounds++) {
+        if (!sub->in_journal && ring_reader_poll(&sub->reader, POLLS_PER_CLOCK) && (r = fetch(sub, ret_item)) != 0)
             return r;
-        mem_pause();
-        if (polls % POLLS_PER_CLOCK)
-            continue;
         uint64_t now = shm_now_ns();
         if (start == 0)
             start = now;
         if (now - start >= (uint64_t)sub->spin_ns || now >= wait->deadline_ns)
             return 0;
         bool pending;
-        if (polls % POLLS_PER_LOOK == 0 && ((r = backlog_look(sub, &pending)) < 0 || (r = check_removed(sub)) < 0))
+        if (rounds % ROUNDS_PER_LOOK == 0 && ((r = backlog_look(sub, &pending)) < 0 || (r = check_removed(sub)) < 0))
             return r;
         sched_yield();
+        if ((r = fetch(sub, ret_item)) != 0)
+            return r;
     }
 }
 
-static int wait_next(struct weir_sub *sub, int64_t timeout_ns, struct ring_item *ret_item)
+MEM_COLD static int wait_next(struct weir_sub *sub, int64_t timeout_ns, struct ring_item *ret_item)
 {
     struct ring_view *view = &sub->attachment.view;
     struct wait wait = wait_start(timeout_ns);
     int r;
     if (sub->spin_ns > 0 && (r = spin(sub, &wait, ret_item)) != 0)
         return r;
+    uint64_t seq = 0;
+    bool asked = false, fenced = false, pending;
     for (;;) {
-        bool pending;
-        uint64_t seq = ring_bell_ask(&view->control->records, &view->readers->records_want);
-        bool fenced = view->ops->fence(view->ctx); /* E6 sleep */
+        /* What was asked for holds until somebody answers: a sleep that merely ran out costs no second fence. */
+        if (!asked || mem_load_acquire(&view->control->records.seq) != seq) {
+            seq = ring_bell_ask(&view->control->records, &view->readers->records_want);
+            fenced = view->ops->fence(view->ctx); /* E6 sleep */
+            asked = true;
+        }
         if ((r = fetch(sub, ret_item)) != 0)
             return r;
         if ((r = backlog_look(sub, &pending)) < 0)
@@ -204,11 +200,13 @@ static int wait_next(struct weir_sub *sub, int64_t timeout_ns, struct ring_item 
             return fail(-ETIMEDOUT, "ring %s had no further record in time", view->identity.name);
         if (shm_sleep(attachment_futex(&view->control->records), (uint32_t)seq, left) == -EINTR)
             return fail(-EINTR, "interrupted while waiting for a record");
+        if ((r = fetch(sub, ret_item)) != 0) /* before the fence: it costs as much as the wake-up */
+            return r;
     }
 }
 
 /* Who polls without ever waiting must meet the dead, too. */
-static int poll_once(struct weir_sub *sub, struct ring_item *ret_item)
+MEM_COLD static int poll_once(struct weir_sub *sub, struct ring_item *ret_item)
 {
     bool pending;
     if (++sub->empty_polls % POLLS_PER_LOOK == 0) {
@@ -234,7 +232,7 @@ static int next_item(struct weir_sub *sub, int64_t timeout_ns, struct ring_item 
     return r;
 }
 
-int weir_sub_next(struct weir_sub *sub, int64_t timeout_ns, struct weir_message *ret_message)
+MEM_HOT int weir_sub_next(struct weir_sub *sub, int64_t timeout_ns, struct weir_message *ret_message)
 {
     struct ring_item item;
     int r = next_item(sub, timeout_ns, &item);
@@ -251,7 +249,7 @@ static void step_back(struct weir_sub *sub, const struct ring_item *item)
         backlog_seek(sub, item->position);
 }
 
-int weir_sub_next_batch(struct weir_sub *sub, struct weir_message *ret_messages, size_t max_count, int64_t timeout_ns)
+MEM_HOT int weir_sub_next_batch(struct weir_sub *sub, struct weir_message *ret_messages, size_t max_count, int64_t timeout_ns)
 {
     struct ring_item item;
     if (max_count == 0 || max_count > INT32_MAX)
@@ -275,7 +273,7 @@ int weir_sub_next_batch(struct weir_sub *sub, struct weir_message *ret_messages,
     return count > 0 ? count : r;
 }
 
-int weir_sub_recv(struct weir_sub *sub, void *buffer, size_t buffer_bytes, int64_t timeout_ns,
+MEM_HOT int weir_sub_recv(struct weir_sub *sub, void *buffer, size_t buffer_bytes, int64_t timeout_ns,
                   struct weir_message *ret_message)
 {
     struct ring_item item;

@@ -43,3 +43,8 @@ if(WEIR_SANITIZE)
     add_compile_options(-Wno-tsan)
   endif()
 endif()
+
+# The shipped library is optimised as a whole (client/CMakeLists.txt). Fat objects: the daemon links them as they are.
+if(CMAKE_C_COMPILER_ID STREQUAL "GNU" AND NOT CMAKE_BUILD_TYPE STREQUAL "Debug" AND NOT WEIR_SANITIZE)
+  set(WEIR_LTO ON)
+endif()

@@ -8,6 +8,7 @@
 #include "daemon/bell.h"
 #include "daemon/doze.h"
 #include "daemon/drain_ring.h"
+#include "daemon/guard.h"
 #include "daemon/log.h"
 
 /* A round gives each ring this much before the next one has its turn. */
@@ -77,14 +78,22 @@ static bool drain_take(void *ctx, struct weird_ring *ring)
     }
     drain->ring = ring;
     thread->rings[thread->count++] = drain;
+    mem_store_release(&ring->taken, 1);
     return false;
 }
 
-/* The ring is on its way out. If its journal stays, it gets what is still in memory. */
+static int drain_journal_stays(void *argument)
+{
+    const struct weird_ring *ring = argument;
+    return mem_load_acquire(&ring->attachment.drain.view.control->removed) != RING_REMOVED_WITH_JOURNAL;
+}
+
+/* The ring is on its way out. If its journal stays, it gets what is still in memory; else somebody waits to remove it. */
 static void drain_let_go(struct drain_thread *thread, struct drain_ring *drain)
 {
     struct weird_ring *ring = drain->ring;
-    if (faccessat(thread->pool->place->journal_fd, ring->name, F_OK, 0) == 0 && mem_load_acquire(&ring->hurt) == 0) {
+    if (faccessat(thread->pool->place->journal_fd, ring->name, F_OK, 0) == 0 && mem_load_acquire(&ring->hurt) == 0 &&
+        guard_run(drain_journal_stays, ring) > 0) {
         drain->quiet = true;
         drain_ring_finish(drain, &thread->buffer, shm_now_ns() + DRAIN_FINISH_NS);
     }

@@ -12,10 +12,11 @@
 
 #define PLACE_LOCK_NAME ".weird"
 #define PLACE_SYSTEM_JOURNAL "/var/lib/weir"
+#define PLACE_OWNER_BYTES (PATH_MAX + 64)
 
-/* -- the bus's lock ------------------------------------------------------------------------------------------------- */
+/* -- one daemon for a bus, one bus for a journal directory ----------------------------------------------------------- */
 
-/* "pid 4711, journal in /var/lib/weir": written by the holder, shown to the second one. */
+/* What the holder wrote, for the second one's message. */
 static void place_lock_owner(int fd, char *text, size_t text_bytes)
 {
     ssize_t bytes = pread(fd, text, text_bytes - 1, 0);
@@ -27,38 +28,77 @@ static void place_lock_owner(int fd, char *text, size_t text_bytes)
     text[strcspn(text, "\n")] = 0;
 }
 
-static int place_lock(struct place *place, struct shm_why *why)
+static int place_lock_sign(int fd, const char *what, const char *where)
 {
-    int fd = openat(place->bus_fd, PLACE_LOCK_NAME, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
+    char owner[PLACE_OWNER_BYTES];
+    int bytes = snprintf(owner, sizeof owner, "pid %ld, %s %s\n", (long)getpid(), what, where);
+    errno = EIO; /* of a short write */
+    return ftruncate(fd, 0) < 0 || pwrite(fd, owner, (size_t)bytes, 0) != bytes ? -errno : 0;
+}
+
+struct place_lock {
+    int directory_fd;
+    const char *directory;
+    const char *what, *where; /* what the holder uses with it: "bus", its path */
+    char owner[PLACE_OWNER_BYTES];
+};
+
+/* Locks DIRECTORY/.weird. The descriptor, which holds the lock; -EBUSY: somebody has it, and lock->owner says who. */
+static int place_lock(struct place_lock *lock, struct shm_why *why)
+{
+    const char *directory = lock->directory;
+    int fd = openat(lock->directory_fd, PLACE_LOCK_NAME, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
     if (fd < 0) {
         int error = errno;
-        shm_explain(why, "cannot open %s/" PLACE_LOCK_NAME ", the lock of the bus's daemon: %s", place->bus,
-                    strerror(error));
+        shm_explain(why, "cannot open %s/" PLACE_LOCK_NAME ", the lock of a daemon: %s", directory, strerror(error));
         return -error;
     }
-    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-    if (fcntl(fd, F_OFD_SETLK, &lock) < 0) {
-        int error = errno;
-        if (error == EAGAIN || error == EACCES) {
-            char owner[PATH_MAX + 64];
-            place_lock_owner(fd, owner, sizeof owner);
-            shm_explain(why, "the bus %s is served already by another weird: %s", place->bus, owner);
-            error = EBUSY;
-        } else {
-            shm_explain(why, "cannot lock %s/" PLACE_LOCK_NAME ": %s", place->bus, strerror(error));
-        }
+    struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    int r = fcntl(fd, F_OFD_SETLK, &whole) < 0 ? -errno : 0;
+    if (r == -EAGAIN || r == -EACCES) {
+        place_lock_owner(fd, lock->owner, sizeof lock->owner);
+        r = -EBUSY;
+    } else if (r < 0) {
+        shm_explain(why, "cannot lock %s/" PLACE_LOCK_NAME ": %s", directory, strerror(-r));
+    } else {
+        r = place_lock_sign(fd, lock->what, lock->where);
+        if (r < 0)
+            shm_explain(why, "cannot write %s/" PLACE_LOCK_NAME ": %s", directory, strerror(-r));
+    }
+    if (r < 0) {
         close(fd);
-        return -error;
+        return r;
     }
-    char owner[PATH_MAX + 64];
-    int bytes = snprintf(owner, sizeof owner, "pid %ld, journal in %s\n", (long)getpid(), place->journal);
-    if (ftruncate(fd, 0) < 0 || pwrite(fd, owner, (size_t)bytes, 0) != bytes) {
-        int error = errno ? errno : EIO;
-        shm_explain(why, "cannot write %s/" PLACE_LOCK_NAME ": %s", place->bus, strerror(error));
-        close(fd);
-        return -error;
-    }
-    place->lock_fd = fd;
+    return fd;
+}
+
+static int place_lock_bus(struct place *place, struct shm_why *why)
+{
+    struct place_lock lock = {
+        .directory_fd = place->bus_fd, .directory = place->bus, .what = "journal in", .where = place->journal};
+    int fd = place_lock(&lock, why);
+    if (fd == -EBUSY)
+        shm_explain(why, "the bus %s is served already by another weird: %s", place->bus, lock.owner);
+    if (fd < 0)
+        return fd;
+    place->bus_lock_fd = fd;
+    return 0;
+}
+
+/* Rings of two buses may have the same name, and a journal belongs to one ring. */
+static int place_lock_journal(struct place *place, struct shm_why *why)
+{
+    struct place_lock lock = {
+        .directory_fd = place->journal_fd, .directory = place->journal, .what = "bus", .where = place->bus};
+    int fd = place_lock(&lock, why);
+    if (fd == -EBUSY)
+        shm_explain(why,
+                    "another weird has its journals in %s: %s. The bus %s needs a directory of its own: give --journal "
+                    "DIR, or stop that weird",
+                    place->journal, lock.owner, place->bus);
+    if (fd < 0)
+        return fd;
+    place->journal_lock_fd = fd;
     return 0;
 }
 
@@ -153,14 +193,16 @@ static int place_journal_open(struct place *place, const char *given, struct shm
 
 int place_open(struct place *place, const char *bus, const char *journal, struct shm_why *why)
 {
-    *place = (struct place){.bus_fd = -1, .journal_fd = -1, .lock_fd = -1};
+    *place = (struct place){.bus_fd = -1, .journal_fd = -1, .bus_lock_fd = -1, .journal_lock_fd = -1};
     int r = shm_bus_open(bus, true, place->bus, sizeof place->bus, why);
     if (r < 0)
         return r;
     place->bus_fd = r;
     r = place_journal_open(place, journal, why);
     if (r == 0)
-        r = place_lock(place, why);
+        r = place_lock_bus(place, why);
+    if (r == 0)
+        r = place_lock_journal(place, why);
     if (r < 0) {
         place_close(place);
         return r;
@@ -171,14 +213,13 @@ int place_open(struct place *place, const char *bus, const char *journal, struct
 
 void place_close(struct place *place)
 {
-    /* The lock's file stays: taking it away would let a third daemon lock another file of that name. */
-    if (place->lock_fd >= 0)
-        close(place->lock_fd);
-    if (place->journal_fd >= 0)
-        close(place->journal_fd);
-    if (place->bus_fd >= 0)
-        close(place->bus_fd);
-    place->bus_fd = place->journal_fd = place->lock_fd = -1;
+    /* The locks' files stay: taking one away would let a third daemon lock another file of that name. */
+    int *fds[] = {&place->journal_lock_fd, &place->bus_lock_fd, &place->journal_fd, &place->bus_fd};
+    for (size_t i = 0; i < sizeof fds / sizeof fds[0]; i++) {
+        if (*fds[i] >= 0)
+            close(*fds[i]);
+        *fds[i] = -1;
+    }
 }
 
 bool place_bus_stands(const struct place *place)

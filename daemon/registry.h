@@ -55,6 +55,7 @@ struct weird_ring {
     /* The conductor's until `bound` is 1, then the drain thread's, until that lets the ring go. */
     struct binding *binding;
     struct mem_u64 bound;
+    struct mem_u64 taken; /* 1: the drain thread has it, and drains the rest when it is gone */
 
     struct drain_ring *drain; /* the drain thread's alone */
     struct watch_ring *watch; /* the supervisor's alone */

@@ -14,6 +14,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -169,6 +171,8 @@ static int restore_create(struct restore *restore, const struct place *place, st
 {
     const struct journal_meta *meta = &restore->meta;
     bool root = geteuid() == 0;
+    char journal[PATH_MAX + RING_NAME_BYTES];
+    snprintf(journal, sizeof journal, "%s/%s", place->journal, restore->name);
     if (meta->uid != geteuid() && !root)
         log_warning("ring %s: it was user %u's, and becomes user %u's since I am not root", restore->name, meta->uid,
                     (unsigned)geteuid());
@@ -180,6 +184,7 @@ static int restore_create(struct restore *restore, const struct place *place, st
         .gid = meta->gid,
         .set_uid = root && meta->uid != geteuid(),
         .uid = meta->uid,
+        .journal = journal, /* who is faster than the binding finds its backlog, and who removes the ring its journal */
         .format = restore_format,
         .ctx = restore};
     int r = shm_create(place->bus_fd, &create, why);

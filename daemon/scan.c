@@ -187,6 +187,19 @@ static int scan_removed_step(void *argument)
     return mem_load_acquire(&ring->attachment.drain.view.control->removed) != 0;
 }
 
+/* The drain thread finds a ring in the table alone. If it has not come to it yet, what is in memory would be lost. */
+static void scan_removed(struct scanner *scanner, struct weird_ring *ring)
+{
+    if (mem_load_relaxed(&ring->bound) && mem_load_acquire(&ring->taken) == 0) {
+        registry_changed(scanner->registry);
+        drain_wake(scanner->pool, ring);
+        scan_due(scanner, shm_now_ns() + SKIP_DELAY_MIN_NS);
+        return;
+    }
+    log_notice("ring %s: removed", ring->name);
+    scan_take_out(scanner, ring);
+}
+
 static void scan_check(struct scanner *scanner, struct weird_ring *ring)
 {
     int removed = guard_run(scan_removed_step, ring);
@@ -199,8 +212,7 @@ static void scan_check(struct scanner *scanner, struct weird_ring *ring)
         mem_store_release(&ring->hurt, 1);
         scan_take_out(scanner, ring);
     } else if (removed > 0 || !scan_is_named(scanner, ring)) {
-        log_notice("ring %s: removed", ring->name);
-        scan_take_out(scanner, ring);
+        scan_removed(scanner, ring);
     } else if (ring->journaled && mem_load_relaxed(&ring->bound) == 0) {
         if (ring->bind.due_ns <= shm_now_ns())
             scan_bind(scanner, ring);

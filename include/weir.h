@@ -17,7 +17,8 @@
  *   -EBUSY     the name, or the exclusive ring, is held by a process that is alive
  *   -EALREADY  a named publisher's sequence is not above its last one: it was published before
  *   -ENOSPC    a table of the ring is full (publishers, readers, names)
- *   -EIDRM     the ring was removed while in use
+ *   -EIDRM     the ring was removed while in use, whether or not there is another of its name now: a publisher is told at
+ *              the latest when its segment is full, a subscriber when it has read what is there
  *   -EIO       the ring's journal has stopped after a disk error; nothing above `durable` is safe
  *   -EBADMSG   bytes in shared memory or in the journal make no sense
  *   -EMEDIUMTYPE      not a ring of weir's                     -EPROTONOSUPPORT   other layout version
@@ -103,12 +104,16 @@ struct weir_ring_options {
 /* The bus directory that NULL stands for, into buffer. */
 int weir_bus_default(char *buffer, size_t buffer_bytes);
 
-/* Creates a ring; all its memory is allocated and touched here. May take milliseconds. options may be NULL. */
+/*
+ * Creates a ring; all its memory is allocated and touched here. May take milliseconds. options may be NULL.
+ * A memory-only ring keeps the newest records, as many as fit into its memory limit, for subscribers that come later.
+ */
 int weir_ring_create(const char *bus, const char *name, const struct weir_ring_options *options);
 
 /*
  * Removes a ring: its name at once, its memory when the last process has let go. -EBUSY when somebody alive uses it
- * and force is 0. keep_journal 1: the journal stays, and weird brings the ring back from it; 0: it goes too.
+ * and force is 0. keep_journal 1: the journal stays, and weird brings the ring back from it; 0: it goes too, for which
+ * weird is waited for up to 5 s; -EBUSY also when it has not let go of it by then: the ring is removed, its journal is not.
  */
 int weir_ring_remove(const char *bus, const char *name, int force, int keep_journal);
 
@@ -172,7 +177,7 @@ struct weir_header {
 };
 
 enum {
-    WEIR_HAS_TIME = 1,    /* ask for the time of publishing to be kept; read: time_ns is set */
+    WEIR_HAS_TIME = 1,    /* publishing: keep time_ns as the time, 0: now; read: time_ns is set */
     WEIR_HAS_EXPIRY = 2,  /* expiry_ns is set */
     WEIR_HAS_SEQUENCE = 4 /* sequence is set; publishing: only for named publishers */
 };

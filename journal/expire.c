@@ -4,13 +4,16 @@
 
 #include "journal/io.h"
 #include "journal/segment.h"
+#include "journal/spare.h"
 #include "journal/writer.h"
 
-static int unlink_segments(struct journal_writer *writer, const struct journal_segment_list *files, uint64_t below)
+static int take_away(struct journal_writer *writer, const struct journal_segment_list *files, uint64_t below)
 {
     char name[JOURNAL_SEGMENT_NAME_BYTES];
 
     for (size_t i = 0; i < files->count && files->segments[i] < below; i++) {
+        if (journal_spare_keep(writer, files->segments[i]) == 0)
+            continue;
         journal_segment_name(files->segments[i], name);
         int result = jio_unlink(writer->folder_fd, name);
         if (result < 0 && result != -ENOENT)
@@ -23,6 +26,7 @@ static int unlink_segments(struct journal_writer *writer, const struct journal_s
  * 1. The range is durably in the ledger before the first file goes: no reader finds records missing without being told.
  * 2. Files go from the oldest on, so that what a death leaves is one stretch without holes.
  * 3. A file that this writer has open is not removed: it is being written to, or is not synced yet.
+ * 4. Some files are kept, as spares, for segments to come.
  */
 int journal_expire(struct journal_writer *writer, uint64_t below_segment)
 {
@@ -48,7 +52,7 @@ int journal_expire(struct journal_writer *writer, uint64_t below_segment)
         };
         result = journal_note_gap(writer, &gap);
         if (result == 0)
-            result = unlink_segments(writer, &files, below_segment);
+            result = take_away(writer, &files, below_segment);
     }
     journal_segment_list_free(&files);
     return result;

@@ -169,6 +169,24 @@ int journal_file_secure(int fd, uint64_t from, uint64_t to)
     return result;
 }
 
+int journal_file_write_blocks(int fd, const void *data, uint64_t bytes, uint64_t offset)
+{
+    int result = jio_write(fd, data, bytes, offset);
+
+    if (result == -EINVAL && jio_set_direct(fd, false) == 0)
+        result = jio_write(fd, data, bytes, offset);
+    return result;
+}
+
+int64_t journal_file_read_blocks(int fd, void *buffer, uint64_t bytes, uint64_t offset)
+{
+    int64_t got = jio_read(fd, buffer, bytes, offset);
+
+    if (got == -EINVAL && jio_set_direct(fd, false) == 0)
+        got = jio_read(fd, buffer, bytes, offset);
+    return got;
+}
+
 bool journal_may_pass(int error)
 {
     return error == -ENOSPC || error == -EDQUOT || error == -EMFILE || error == -ENFILE || error == -ENOMEM;

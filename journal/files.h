@@ -42,6 +42,13 @@ int journal_file_replace(int folder_fd, const char *name, const struct journal_r
 int journal_file_secure(int fd, uint64_t from, uint64_t to);
 
 /*
+ * Whole blocks, of a file that may have been opened for direct I/O, to and from aligned memory. Some file systems take the
+ * flag and refuse the calls: such a file goes through the kernel's cache from then on.
+ */
+int journal_file_write_blocks(int fd, const void *data, uint64_t bytes, uint64_t offset);
+int64_t journal_file_read_blocks(int fd, void *buffer, uint64_t bytes, uint64_t offset);
+
+/*
  * Errors that may pass: no room, no descriptors. Where they come from anything but a sync or the writing of records, nothing
  * that anybody relies on has changed, and the writer stays usable.
  */

@@ -14,6 +14,7 @@
 
 #include "journal/io.h"
 #include "journal/ledger.h"
+#include "journal/meta.h"
 #include "journal/writer.h"
 
 #define NEW_PREFIX ".new-"
@@ -60,23 +61,15 @@ static int rename_away(int journal_fd, const char *name, char hidden[HIDDEN_NAME
     return result < 0 ? result : jio_sync(journal_fd);
 }
 
-/* The lock on `meta` is taken, so that no writer is at work; the descriptor holds it. */
 static int lock_journal(int journal_fd, const char *name)
 {
     int folder_fd = journal_folder_open(journal_fd, name);
     if (folder_fd < 0)
         return folder_fd;
-    int meta_fd = journal_file_open(folder_fd, JOURNAL_META_NAME, true);
-    jio_close(folder_fd);
-    if (meta_fd < 0)
-        return meta_fd == -ENOENT ? -EMEDIUMTYPE : meta_fd;
 
-    int result = jio_lock(meta_fd);
-    if (result < 0) {
-        jio_close(meta_fd);
-        return result;
-    }
-    return meta_fd;
+    int lock_fd = journal_meta_lock(folder_fd);
+    jio_close(folder_fd);
+    return lock_fd;
 }
 
 int journal_remove(int journal_fd, const char *name)
@@ -182,15 +175,23 @@ struct name_list {
     size_t count, room;
 };
 
+static bool is_absent(int fd)
+{
+    return fd == -ENOENT || fd == -EMEDIUMTYPE;
+}
+
+/* What cannot be opened now may well be one: who opens it later is told why it cannot be. */
 static bool is_journal(int journal_fd, const char *name)
 {
-    int folder_fd = journal_name_check(name) == 0 ? journal_folder_open(journal_fd, name) : -ENOENT;
-    if (folder_fd < 0)
+    if (journal_name_check(name) < 0)
         return false;
+    int folder_fd = journal_folder_open(journal_fd, name);
+    if (folder_fd < 0)
+        return !is_absent(folder_fd);
     int meta_fd = journal_file_open(folder_fd, JOURNAL_META_NAME, false);
     jio_close(meta_fd);
     jio_close(folder_fd);
-    return meta_fd >= 0 || meta_fd == -EACCES;
+    return !is_absent(meta_fd);
 }
 
 static int add_name(void *ctx, const char *name)

@@ -96,12 +96,36 @@ int jio_stat(int fd, struct stat *ret_stat)
     return CALL_AGAIN(fstat(fd, ret_stat), .call = JIO_STAT, .fd = fd);
 }
 
+int jio_set_direct(int fd, bool direct)
+{
+    int flags = fcntl(fd, F_GETFL);
+    if (flags < 0)
+        return -errno;
+    flags = direct ? flags | O_DIRECT : flags & ~O_DIRECT;
+    return CALL_AGAIN(fcntl(fd, F_SETFL, flags), .call = JIO_SET_DIRECT, .fd = fd);
+}
+
 int jio_lock(int fd)
 {
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
     int result = CALL_AGAIN(fcntl(fd, F_OFD_SETLK, &lock), .call = JIO_LOCK, .fd = fd);
 
     return result == -EAGAIN || result == -EACCES ? -EBUSY : result;
+}
+
+int jio_hold(int fd)
+{
+    struct flock lock = {.l_type = F_RDLCK, .l_whence = SEEK_SET};
+
+    return CALL_AGAIN(fcntl(fd, F_OFD_SETLK, &lock), .call = JIO_HOLD, .fd = fd);
+}
+
+int jio_is_held(int fd)
+{
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    int result = CALL_AGAIN(fcntl(fd, F_OFD_GETLK, &lock), .call = JIO_IS_HELD, .fd = fd);
+
+    return result < 0 ? result : lock.l_type != F_UNLCK;
 }
 
 /* -- Bytes ----------------------------------------------------------------------------------------------- */
@@ -204,14 +228,15 @@ int jio_set_mode(int fd, mode_t mode)
     return CALL_AGAIN(fchmod(fd, mode), .call = JIO_SET_MODE, .fd = fd);
 }
 
-/* readdir() tells its errors apart from the end by errno alone. */
+/* readdir() tells its errors apart from the end by errno alone. A listing is one call to the hooks, made at its end. */
 static int list_entries(DIR *directory, int (*callback)(void *ctx, const char *name), void *ctx)
 {
     for (;;) {
         errno = 0;
         const struct dirent *entry = readdir(directory);
+        int error = errno;
         if (!entry)
-            return -errno;
+            return CALL_ONCE((errno = error) == 0 ? 0 : -1, .call = JIO_LIST, .fd = dirfd(directory));
         if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
             continue;
         int result = callback(ctx, entry->d_name);
@@ -227,13 +252,13 @@ int jio_list(int dir_fd, int (*callback)(void *ctx, const char *name), void *ctx
     if (fd < 0)
         return fd;
 
-    DIR *directory = NULL;
-    int result = CALL_AGAIN((directory = fdopendir(fd)) ? 0 : -1, .call = JIO_LIST, .fd = fd);
-    if (result < 0) {
+    DIR *directory = fdopendir(fd);
+    if (!directory) {
+        int error = -errno;
         jio_close(fd);
-        return result;
+        return error;
     }
-    result = list_entries(directory, callback, ctx);
+    int result = list_entries(directory, callback, ctx);
     closedir(directory);
     return result;
 }

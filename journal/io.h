@@ -3,13 +3,15 @@
  * Every system call of the journal goes through here, so that a test can make the n-th one fail, cut it short, and see
  * what was written and what was synced. Results are 0 or more, or a negative errno.
  *
- * 1. A call that was interrupted is made again, with two exceptions. fsync and fdatasync are never repeated: a second one
+ * 1. A call that was interrupted is made again, with three exceptions. fsync and fdatasync are never repeated: a second one
  *    may succeed although the first one's pages are lost. close is not either: the descriptor is gone in any case.
+ *    Nor is a listing: it is the caller's to begin anew.
  * 2. jio_write() writes all of it or fails; jio_read() reads all that the file has there or fails.
  */
 #ifndef WEIR_JOURNAL_IO_H
 #define WEIR_JOURNAL_IO_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/stat.h>
 #include <sys/types.h>
@@ -18,7 +20,12 @@ int jio_open(int dir_fd, const char *name, int flags, mode_t mode);
 int jio_duplicate(int fd);
 void jio_close(int fd); /* -1 is allowed */
 int jio_stat(int fd, struct stat *ret_stat);
-int jio_lock(int fd); /* write lock of the whole file, of this open description; -EBUSY: somebody has it */
+/* Past the kernel's cache: whole blocks from aligned memory alone. -EINVAL: not on this file system. */
+int jio_set_direct(int fd, bool direct);
+/* A read lock of the whole file, as long as the descriptor is open: see journal/spare.h. */
+int jio_hold(int fd);
+int jio_is_held(int fd); /* by another open description: 1 or 0 */
+int jio_lock(int fd);    /* write lock of the whole file, of this open description; -EBUSY: somebody has it */
 
 /* Bytes read: less than asked for only where the file ends. */
 int64_t jio_read(int fd, void *buffer, uint64_t bytes, uint64_t offset);
@@ -44,7 +51,10 @@ enum jio_call {
     JIO_DUPLICATE,
     JIO_CLOSE,
     JIO_STAT,
+    JIO_SET_DIRECT,
     JIO_LOCK,
+    JIO_HOLD,
+    JIO_IS_HELD,
     JIO_READ,
     JIO_WRITE,
     JIO_ALLOCATE,

@@ -75,6 +75,11 @@ int journal_write(struct journal_writer *writer, uint64_t position, const void *
  */
 int journal_sync(struct journal_writer *writer);
 /*
+ * For when there is nothing else to do: makes a file for a segment to come, written from end to end, so that to sync what is
+ * written over it takes half the time. 1: made one, there may be more to do; 0: there are enough, or it cannot be done now.
+ */
+int journal_prepare(struct journal_writer *writer);
+/*
  * Checks a private copy of committed records that starts at `position`, within one segment, and makes it what goes to disk:
  * owner bits zero, CRCs set, zeros in padding and behind bodies. *ret_bytes, set in any case: how far whole, valid records
  * reach (all of it, else -EBADMSG: those before are sealed). `counted` (may be NULL) is called for each record that has a

@@ -96,7 +96,7 @@ int journal_ledger_load(int folder_fd, struct journal_ledger *ret_ledger)
     if (fd < 0 && fd != -ENOENT)
         return fd;
     int result = fd < 0 ? 0 : load(fd, &ledger);
-    jio_close(fd < 0 ? -1 : fd);
+    jio_close(fd);
     if (result < 0) {
         journal_ledger_free(&ledger);
         return result;
@@ -262,7 +262,10 @@ static size_t join_expired(struct journal_gap *gaps, size_t count)
     return kept;
 }
 
-/* Replaces the file by one with the same ranges in fewer entries, `gap` among them, if that halves it. 1: done. */
+/*
+ * Replaces the file by one with the same ranges in fewer entries, `gap` among them, if that halves it; behind them the
+ * zeros that keep the room for later ones. 1: done; else the file is as it was, or the writer has ended.
+ */
 static int compact(struct journal_writer *writer, struct journal_ledger *ledger, const struct journal_gap *gap)
 {
     struct journal_rights rights = journal_rights_of(&writer->meta);
@@ -276,14 +279,14 @@ static int compact(struct journal_writer *writer, struct journal_ledger *ledger,
     writer->ledger_compact_count = 2 * kept > COMPACT_COUNT ? 2 * kept : COMPACT_COUNT;
     if (kept > count / 2)
         return 0;
-    struct journal_ledger_entry *entries = calloc(kept, sizeof(*entries));
+    uint64_t bytes = kept * ENTRY_BYTES + ROOM_BYTES;
+    struct journal_ledger_entry *entries = calloc(1, bytes);
     if (!entries)
         return -ENOMEM;
     for (size_t i = 0; i < kept; i++)
         entries[i] = encode(&ledger->gaps[i]);
     bool sync_failed;
-    result = journal_file_replace(writer->folder_fd, JOURNAL_LEDGER_NAME, &rights, entries, kept * sizeof(*entries),
-                                  &sync_failed);
+    result = journal_file_replace(writer->folder_fd, JOURNAL_LEDGER_NAME, &rights, entries, bytes, &sync_failed);
     free(entries);
     if (sync_failed)
         journal_end(writer, result);
@@ -298,8 +301,11 @@ static int note_gap(struct journal_writer *writer, struct journal_ledger *ledger
         writer->ledger_compact_count = COMPACT_COUNT;
     if (ledger->count >= writer->ledger_compact_count) {
         int result = compact(writer, ledger, gap);
-        if (result != 0)
-            return result < 0 ? result : 0;
+        if (result == 1)
+            return 0;
+        /* A full disk has no room for a second file, but there still is some for one more entry. */
+        if (result < 0 && (writer->error < 0 || !journal_may_pass(result)))
+            return result;
     }
     if (end_bytes >= LEDGER_BYTES_MAX)
         return -EFBIG;

@@ -117,6 +117,32 @@ static int worse(int a, int b)
     return a == -EBADMSG || b == -EBADMSG ? -EBADMSG : -EMEDIUMTYPE;
 }
 
+static int lock_meta(int meta_fd)
+{
+    struct stat st = {0};
+    int result = jio_lock(meta_fd);
+
+    if (result == 0)
+        result = jio_stat(meta_fd, &st);
+    if (result < 0)
+        return result;
+    return st.st_nlink == 0 ? -ENOENT : 0; /* removed between the open and the lock */
+}
+
+int journal_meta_lock(int folder_fd)
+{
+    int fd = journal_file_open(folder_fd, JOURNAL_META_NAME, true);
+    if (fd < 0)
+        return fd == -ENOENT ? -EMEDIUMTYPE : fd;
+
+    int result = lock_meta(fd);
+    if (result < 0) {
+        jio_close(fd);
+        return result;
+    }
+    return fd;
+}
+
 int journal_meta_load(int meta_fd, struct journal_meta *ret_meta, struct journal_meta_state *ret_state)
 {
     struct journal_meta_block block[2];

@@ -104,12 +104,13 @@ static int find_epochs(struct journal_reader *reader)
     int result = journal_segment_read_header(reader->fd, &place, &epochs[0]);
 
     if (result == 0)
-        reader->epoch_count = 1;
+        result = 1;
     else if (result == -EBADMSG || result == -ESTALE || result == -EPROTONOSUPPORT ||
              (result == -EIO && reader->skip_unreadable))
-        reader->epoch_count = journal_segment_guess_epochs(reader->folder_fd, &place, epochs);
-    else
+        result = journal_segment_guess_epochs(reader->folder_fd, &place, epochs);
+    if (result < 0)
         return result;
+    reader->epoch_count = result;
     for (int i = 0; i < reader->epoch_count; i++)
         reader->epoch_crcs[i] = journal_crc_of_epoch(reader->ring_id, epochs[i]);
     return 0;
@@ -126,6 +127,7 @@ static int enter_segment(struct journal_reader *reader, uint64_t segment)
     int fd = journal_file_open(reader->folder_fd, name, false);
     if (fd < 0)
         return fd;
+    jio_hold(fd); /* it stays as it is, though it may expire; where it cannot be held, the records' CRCs tell */
     reader->fd = fd;
     reader->segment = segment;
     int result = find_epochs(reader);

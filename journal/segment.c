@@ -24,21 +24,24 @@ static int hex_digit(char c)
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-bool journal_segment_number(const char *name, uint64_t *ret_segment)
+bool journal_numbered(const char *name, const char *suffix, uint64_t *ret_number)
 {
-    uint64_t segment = 0;
+    uint64_t number = 0;
 
     for (int i = 0; i < 16; i++) {
         int digit = hex_digit(name[i]);
         if (digit < 0)
             return false;
-        segment = segment << 4 | (uint64_t)digit;
+        number = number << 4 | (uint64_t)digit;
     }
+    *ret_number = number;
+    return strcmp(name + 16, suffix) == 0;
+}
+
+bool journal_segment_number(const char *name, uint64_t *ret_segment)
+{
     /* No position has a segment number above: see RING_SEGMENT_SHIFT_MIN. */
-    if (strcmp(name + 16, ".seg") != 0 || segment > UINT64_MAX >> RING_SEGMENT_SHIFT_MIN)
-        return false;
-    *ret_segment = segment;
-    return true;
+    return journal_numbered(name, ".seg", ret_segment) && *ret_segment <= UINT64_MAX >> RING_SEGMENT_SHIFT_MIN;
 }
 
 struct listing {
@@ -130,9 +133,8 @@ int journal_segment_read_header(int fd, const struct journal_place *place, uint6
     return 0;
 }
 
-int journal_segment_write_header(int fd, const struct journal_meta *meta, uint64_t segment)
+void journal_segment_fill_header(const struct journal_meta *meta, uint64_t segment, uint8_t *block)
 {
-    uint8_t block[JOURNAL_BLOCK_BYTES] = {0};
     struct journal_segment_header header = {
         .magic = JOURNAL_SEGMENT_MAGIC,
         .layout_version = JOURNAL_LAYOUT_VERSION,
@@ -147,8 +149,16 @@ int journal_segment_write_header(int fd, const struct journal_meta *meta, uint64
     memcpy(header.ring_id, meta->identity.ring_id, sizeof(header.ring_id));
     memcpy(header.name, meta->identity.name, sizeof(header.name));
     header.crc = header_crc(&header);
+    memset(block, 0, JOURNAL_BLOCK_BYTES);
     memcpy(block, &header, sizeof(header));
-    return jio_write(fd, block, sizeof(block), 0);
+}
+
+int journal_segment_write_header(int fd, const struct journal_meta *meta, uint64_t segment)
+{
+    _Alignas(JOURNAL_BLOCK_BYTES) uint8_t block[JOURNAL_BLOCK_BYTES];
+
+    journal_segment_fill_header(meta, segment, block);
+    return journal_file_write_blocks(fd, block, sizeof(block), 0);
 }
 
 /* -- Epochs of a segment whose header is lost ------------------------------------------------------------ */
@@ -179,26 +189,52 @@ static int add_epoch(uint64_t epochs[JOURNAL_EPOCHS_MAX], int count, uint64_t ep
 /* The nearest segment with a valid header is asked on each side of `at`, or nobody where so many in a row have none. */
 #define NEIGHBOURS_ASKED 8u
 
-static bool ask_below(int folder_fd, const struct journal_place *place, const struct journal_segment_list *list,
-                      size_t at, uint64_t *ret_epoch)
+/* 1: *ret_epoch; 0: it does not say; negative: it may say so at another time. */
+static int ask(int folder_fd, const struct journal_place *place, uint64_t segment, uint64_t *ret_epoch)
 {
-    for (size_t i = at; i > 0 && at - i < NEIGHBOURS_ASKED; i--) {
-        struct journal_place neighbour = {place->ring_id, place->shift, list->segments[i - 1]};
-        if (epoch_of(folder_fd, &neighbour, ret_epoch) == 0)
-            return true;
-    }
-    return false;
+    struct journal_place neighbour = {place->ring_id, place->shift, segment};
+    int result = epoch_of(folder_fd, &neighbour, ret_epoch);
+
+    return result == 0 ? 1 : journal_may_pass(result) ? result : 0;
 }
 
-static bool ask_above(int folder_fd, const struct journal_place *place, const struct journal_segment_list *list,
-                      size_t at, uint64_t *ret_epoch)
+static int ask_below(int folder_fd, const struct journal_place *place, const struct journal_segment_list *list,
+                     size_t at, uint64_t *ret_epoch)
 {
-    for (size_t i = at; i < list->count && i - at < NEIGHBOURS_ASKED; i++) {
-        struct journal_place neighbour = {place->ring_id, place->shift, list->segments[i]};
-        if (epoch_of(folder_fd, &neighbour, ret_epoch) == 0)
-            return true;
-    }
-    return false;
+    int result = 0;
+
+    for (size_t i = at; result == 0 && i > 0 && at - i < NEIGHBOURS_ASKED; i--)
+        result = ask(folder_fd, place, list->segments[i - 1], ret_epoch);
+    return result;
+}
+
+static int ask_above(int folder_fd, const struct journal_place *place, const struct journal_segment_list *list,
+                     size_t at, uint64_t *ret_epoch)
+{
+    int result = 0;
+
+    for (size_t i = at; result == 0 && i < list->count && i - at < NEIGHBOURS_ASKED; i++)
+        result = ask(folder_fd, place, list->segments[i], ret_epoch);
+    return result;
+}
+
+static int ask_neighbours(int folder_fd, const struct journal_place *place, const struct journal_segment_list *list,
+                          uint64_t epochs[JOURNAL_EPOCHS_MAX], int count)
+{
+    size_t below = 0, above;
+    uint64_t epoch;
+
+    while (below < list->count && list->segments[below] < place->segment)
+        below++;
+    above = below < list->count && list->segments[below] == place->segment ? below + 1 : below;
+    int result = ask_below(folder_fd, place, list, below, &epoch);
+    if (result == 1)
+        count = add_epoch(epochs, count, epoch);
+    if (result >= 0)
+        result = ask_above(folder_fd, place, list, above, &epoch);
+    if (result == 1)
+        count = add_epoch(epochs, count, epoch);
+    return result < 0 ? result : count;
 }
 
 int journal_segment_guess_epochs(int folder_fd, const struct journal_place *place,
@@ -206,22 +242,17 @@ int journal_segment_guess_epochs(int folder_fd, const struct journal_place *plac
 {
     struct journal_segment_list list;
     struct journal_meta meta;
-    uint64_t epoch;
     int count = 0;
-    size_t below = 0, above;
 
-    if (journal_meta_read(folder_fd, &meta) == 0 &&
-        memcmp(meta.identity.ring_id, place->ring_id, sizeof(meta.identity.ring_id)) == 0)
+    int result = journal_meta_read(folder_fd, &meta);
+    if (journal_may_pass(result))
+        return result;
+    if (result == 0 && memcmp(meta.identity.ring_id, place->ring_id, sizeof(meta.identity.ring_id)) == 0)
         count = add_epoch(ret_epochs, count, meta.identity.epoch);
-    if (journal_list_segments(folder_fd, place->shift, &list) < 0)
-        return count;
-    while (below < list.count && list.segments[below] < place->segment)
-        below++;
-    above = below < list.count && list.segments[below] == place->segment ? below + 1 : below;
-    if (ask_below(folder_fd, place, &list, below, &epoch))
-        count = add_epoch(ret_epochs, count, epoch);
-    if (ask_above(folder_fd, place, &list, above, &epoch))
-        count = add_epoch(ret_epochs, count, epoch);
+    result = journal_list_segments(folder_fd, place->shift, &list);
+    if (result < 0)
+        return journal_may_pass(result) ? result : count;
+    count = ask_neighbours(folder_fd, place, &list, ret_epochs, count);
     journal_segment_list_free(&list);
     return count;
 }
@@ -230,11 +261,12 @@ int journal_segment_guess_epochs(int folder_fd, const struct journal_place *plac
 
 int journal_write_zeros(int fd, uint64_t from, uint64_t to)
 {
-    static uint8_t zeros[1u << 18]; /* not const: that would put them into the file of the program */
+    /* Not const: that would put them into the file of the program. */
+    static _Alignas(JOURNAL_BLOCK_BYTES) uint8_t zeros[1u << 18];
     int result = 0;
 
     for (; from < to && result == 0; from += sizeof(zeros))
-        result = jio_write(fd, zeros, to - from < sizeof(zeros) ? to - from : sizeof(zeros), from);
+        result = journal_file_write_blocks(fd, zeros, to - from < sizeof(zeros) ? to - from : sizeof(zeros), from);
     return result;
 }
 
@@ -247,31 +279,42 @@ static int make_room(int fd, uint64_t from, uint64_t to, bool *ret_zeroed)
     return *ret_zeroed ? journal_write_zeros(fd, from, to) : result;
 }
 
-static uint64_t file_bytes(const struct journal_meta *meta)
+uint64_t journal_segment_file_bytes(const struct journal_meta *meta)
 {
     return JOURNAL_BLOCK_BYTES + journal_segment_bytes(meta->geometry.segment_shift);
 }
 
-int journal_segment_make(int folder_fd, const struct journal_meta *meta, uint64_t segment, bool *ret_blank)
+static int fill_new(int fd, const struct journal_meta *meta, uint64_t segment, struct journal_segment_file *file)
+{
+    bool zeroed;
+    int result = make_room(fd, 0, journal_segment_file_bytes(meta), &zeroed);
+
+    *file = (struct journal_segment_file){.fd = fd, .nothing_kept = true, .blank = !zeroed};
+    if (result < 0)
+        return result;
+    file->direct = file->header_due = jio_set_direct(fd, true) == 0;
+    return file->direct ? 0 : journal_segment_write_header(fd, meta, segment);
+}
+
+int journal_segment_make(int folder_fd, const struct journal_meta *meta, uint64_t segment,
+                         struct journal_segment_file *ret_file)
 {
     struct journal_rights rights = {meta->mode, meta->uid, meta->gid};
+    struct journal_segment_file file;
     char name[JOURNAL_SEGMENT_NAME_BYTES];
-    bool zeroed;
 
     journal_segment_name(segment, name);
     int fd = journal_file_make(folder_fd, name, &rights);
     if (fd < 0)
         return fd;
-    int result = make_room(fd, 0, file_bytes(meta), &zeroed);
-    if (result == 0)
-        result = journal_segment_write_header(fd, meta, segment);
+    int result = fill_new(fd, meta, segment, &file);
     if (result < 0) {
         jio_unlink(folder_fd, name); /* where this fails too, the next one to come reopens what is there */
         jio_close(fd);
         return result;
     }
-    *ret_blank = !zeroed;
-    return fd;
+    *ret_file = file;
+    return 0;
 }
 
 static int write_header_again(int fd)
@@ -312,12 +355,13 @@ static int put_right(int fd, const struct journal_meta *meta, uint64_t segment)
     bool zeroed;
     int result = jio_stat(fd, &st);
 
-    if (result == 0 && (uint64_t)st.st_size < file_bytes(meta))
-        result = make_room(fd, (uint64_t)st.st_size, file_bytes(meta), &zeroed);
+    if (result == 0 && (uint64_t)st.st_size < journal_segment_file_bytes(meta))
+        result = make_room(fd, (uint64_t)st.st_size, journal_segment_file_bytes(meta), &zeroed);
     return result < 0 ? result : journal_segment_mend_header(fd, meta, segment);
 }
 
-int journal_segment_reopen(int folder_fd, const struct journal_meta *meta, uint64_t segment)
+int journal_segment_reopen(int folder_fd, const struct journal_meta *meta, uint64_t segment,
+                           struct journal_segment_file *ret_file)
 {
     char name[JOURNAL_SEGMENT_NAME_BYTES];
 
@@ -330,5 +374,6 @@ int journal_segment_reopen(int folder_fd, const struct journal_meta *meta, uint6
         jio_close(fd);
         return result;
     }
-    return fd;
+    *ret_file = (struct journal_segment_file){.fd = fd, .direct = jio_set_direct(fd, true) == 0};
+    return 0;
 }

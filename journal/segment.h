@@ -37,6 +37,8 @@ static inline uint64_t journal_segment_start(uint64_t segment, uint32_t shift)
 
 #define JOURNAL_SEGMENT_NAME_BYTES 21
 void journal_segment_name(uint64_t segment, char ret_name[JOURNAL_SEGMENT_NAME_BYTES]);
+/* Sixteen hexadecimal digits, then the suffix. */
+bool journal_numbered(const char *name, const char *suffix, uint64_t *ret_number);
 /* False: not the name of a segment file. */
 bool journal_segment_number(const char *name, uint64_t *ret_segment);
 
@@ -60,6 +62,8 @@ struct journal_place {
  * another segment; -EPROTONOSUPPORT: of another version or byte order.
  */
 int journal_segment_read_header(int fd, const struct journal_place *place, uint64_t *ret_epoch);
+/* JOURNAL_BLOCK_BYTES of it. */
+void journal_segment_fill_header(const struct journal_meta *meta, uint64_t segment, uint8_t *block);
 int journal_segment_write_header(int fd, const struct journal_meta *meta, uint64_t segment);
 /*
  * Writes it anew where it is not valid, or of an earlier epoch, else once more as it is. -ESTALE, -EPROTONOSUPPORT: the file
@@ -69,24 +73,33 @@ int journal_segment_mend_header(int fd, const struct journal_meta *meta, uint64_
 
 /*
  * Epochs that a segment without a valid header may be of: those of `meta` and of the nearest segments below and above that
- * have one. Returns their number.
+ * have one. Returns their number, or a negative errno where asking may succeed later: good records must not be taken for
+ * damaged for want of a descriptor.
  */
 #define JOURNAL_EPOCHS_MAX 3
 int journal_segment_guess_epochs(int folder_fd, const struct journal_place *place,
                                  uint64_t ret_epochs[JOURNAL_EPOCHS_MAX]);
 
-/*
- * Makes a segment's file, all its room allocated, and its header. Nothing is synced. *ret_blank: nothing but the header was
- * ever written to it. -EEXIST: there is one.
- */
-int journal_segment_make(int folder_fd, const struct journal_meta *meta, uint64_t segment, bool *ret_blank);
+struct journal_segment_file {
+    int fd;
+    bool direct;       /* it takes whole blocks past the kernel's cache */
+    bool header_due;   /* its header is to be written with the segment's first bytes, or before */
+    bool nothing_kept; /* there are zeros behind the header, or what another segment left */
+    bool blank;        /* nothing was ever written to it */
+};
+/* Makes a segment's file, all its room allocated. Nothing is synced. -EEXIST: there is one. */
+int journal_segment_make(int folder_fd, const struct journal_meta *meta, uint64_t segment,
+                         struct journal_segment_file *ret_file);
 /*
  * Opens a segment's file for writing: gives it the room and the header it should have where a death left it without.
  * What stands in it is not touched. -ENOENT; -ESTALE, -EPROTONOSUPPORT: it belongs to somebody else.
  */
-int journal_segment_reopen(int folder_fd, const struct journal_meta *meta, uint64_t segment);
+int journal_segment_reopen(int folder_fd, const struct journal_meta *meta, uint64_t segment,
+                           struct journal_segment_file *ret_file);
 
+uint64_t journal_segment_file_bytes(const struct journal_meta *meta);
 uint64_t journal_wall_ns(void); /* CLOCK_REALTIME */
+/* Of a file that takes whole blocks: both ends of one. */
 int journal_write_zeros(int fd, uint64_t from, uint64_t to);
 
 #endif

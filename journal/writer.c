@@ -19,6 +19,7 @@
 #include "journal/io.h"
 #include "journal/ledger.h"
 #include "journal/segment.h"
+#include "journal/spare.h"
 #include "journal/writer.h"
 
 /* A sync that has to turn allocated but never written blocks into written ones takes nearly twice as long (measured:
@@ -35,18 +36,9 @@
 
 static int open_meta(struct journal_writer *writer)
 {
-    struct stat st = {0};
-
-    writer->meta_fd = journal_file_open(writer->folder_fd, JOURNAL_META_NAME, true);
+    writer->meta_fd = journal_meta_lock(writer->folder_fd);
     if (writer->meta_fd < 0)
-        return writer->meta_fd == -ENOENT ? -EMEDIUMTYPE : writer->meta_fd;
-    int result = jio_lock(writer->meta_fd);
-    if (result == 0)
-        result = jio_stat(writer->meta_fd, &st);
-    if (result < 0)
-        return result;
-    if (st.st_nlink == 0) /* removed between the open and the lock */
-        return -ENOENT;
+        return writer->meta_fd;
     return journal_meta_load(writer->meta_fd, &writer->meta, &writer->meta_state);
 }
 
@@ -93,7 +85,10 @@ int journal_open(int journal_fd, const char *name, struct journal_writer **ret_w
         return -ENOMEM;
 
     writer->meta_fd = -1;
-    result = writer->folder_fd = journal_folder_open(journal_fd, name);
+    writer->folder_fd = -1;
+    result = journal_blocks_init(&writer->blocks);
+    if (result == 0)
+        result = writer->folder_fd = journal_folder_open(journal_fd, name);
     if (result >= 0)
         result = open_meta(writer);
     /* A copy of a journal under another name is the journal of another ring. */
@@ -118,6 +113,7 @@ void journal_close(struct journal_writer *writer)
         jio_close(writer->files[i].fd);
     jio_close(writer->meta_fd);
     jio_close(writer->folder_fd);
+    journal_blocks_free(&writer->blocks);
     free(writer);
 }
 
@@ -168,23 +164,30 @@ static int make_place(struct journal_writer *writer)
 
 static int open_segment(struct journal_writer *writer, uint64_t segment, struct journal_file **ret_file)
 {
-    struct journal_file file = {.segment = segment, .epoch = writer->meta.identity.epoch, .blank_from = UINT64_MAX};
-    bool blank = false;
+    struct journal_segment_file made;
     int result = make_place(writer);
 
     if (result < 0)
         return result;
-    file.fd = journal_segment_make(writer->folder_fd, &writer->meta, segment, &blank);
-    if (file.fd >= 0)
-        writer->folder_dirty = true;
-    else if (file.fd == -EEXIST)
-        file.fd = journal_segment_reopen(writer->folder_fd, &writer->meta, segment);
-    if (file.fd < 0)
-        return file.fd;
-    if (blank)
-        file.blank_from = 0;
+    writer->folder_dirty =
+        true; /* also where it fails: what was made may resist being taken away, and is reopened later */
+    result = journal_segment_reopen(writer->folder_fd, &writer->meta, segment, &made);
+    if (result == -ENOENT)
+        result = journal_spare_take(writer, segment, &made);
+    if (result == -ENOENT)
+        result = journal_segment_make(writer->folder_fd, &writer->meta, segment, &made);
+    if (result < 0)
+        return result;
     *ret_file = &writer->files[writer->file_count++];
-    **ret_file = file;
+    **ret_file = (struct journal_file){
+        .fd = made.fd,
+        .segment = segment,
+        .epoch = writer->meta.identity.epoch,
+        .nothing_from = made.nothing_kept ? 0 : UINT64_MAX,
+        .blank_from = made.blank ? 0 : UINT64_MAX,
+        .direct = made.direct,
+        .header_due = made.header_due,
+    };
     return 0;
 }
 
@@ -199,13 +202,13 @@ static int use_file(struct journal_writer *writer, uint64_t segment, struct jour
             journal_end(writer, result);
         return result;
     }
-    if (file->epoch != writer->meta.identity.epoch) {
+    if (file->epoch != writer->meta.identity.epoch && !file->header_due) {
         int result = journal_segment_write_header(file->fd, &writer->meta, segment);
         if (result < 0)
             return journal_end(writer, result);
-        file->epoch = writer->meta.identity.epoch;
         file->dirty = true;
     }
+    file->epoch = writer->meta.identity.epoch;
     *ret_file = file;
     return 0;
 }
@@ -217,6 +220,8 @@ static int zeros_behind(struct journal_file *file, uint64_t end, uint64_t bytes,
 {
     uint64_t to = (end + ZEROS_AHEAD_BYTES - 1) & ~(uint64_t)(ZEROS_AHEAD_BYTES - 1);
 
+    if (file->direct) /* the rest of the block was written with it */
+        end = (end + JOURNAL_BLOCK_BYTES - 1) & ~(uint64_t)(JOURNAL_BLOCK_BYTES - 1);
     if (end <= file->blank_from)
         return 0;
     file->blank_from = end;
@@ -237,16 +242,34 @@ static int start_writing(struct journal_file *file)
     return result == -ENOSYS || result == -EINVAL || result == -EOPNOTSUPP || result == -ESPIPE ? 0 : result;
 }
 
+static int put_direct(struct journal_writer *writer, struct journal_file *file, uint64_t offset, const void *bytes_at,
+                      uint64_t bytes)
+{
+    int result = 0;
+
+    if (file->header_due && offset == 0)
+        journal_segment_fill_header(&writer->meta, file->segment, writer->blocks.header);
+    else if (file->header_due)
+        result = journal_segment_write_header(file->fd, &writer->meta, file->segment);
+    if (result == 0)
+        result = journal_blocks_write(&writer->blocks, file, offset, bytes_at, bytes);
+    file->header_due = false;
+    return result;
+}
+
 static int put(struct journal_writer *writer, struct journal_file *file, uint64_t offset, const void *bytes_at,
                uint64_t bytes)
 {
     uint64_t segment_bytes = journal_segment_bytes(writer->meta.geometry.segment_shift);
 
     file->dirty = true;
-    int result = jio_write(file->fd, bytes_at, bytes, JOURNAL_BLOCK_BYTES + offset);
+    int result = file->direct ? put_direct(writer, file, offset, bytes_at, bytes)
+                              : jio_write(file->fd, bytes_at, bytes, JOURNAL_BLOCK_BYTES + offset);
+    if (result == 0 && offset + bytes > file->nothing_from)
+        file->nothing_from = offset + bytes;
     if (result == 0)
         result = zeros_behind(file, offset + bytes, bytes, segment_bytes);
-    file->unsynced_bytes += bytes;
+    file->unsynced_bytes += file->direct ? 0 : bytes;
     if (result == 0 && file->unsynced_bytes >= START_WRITING_BYTES)
         result = start_writing(file);
     return result < 0 ? journal_end(writer, result) : 0;
@@ -308,7 +331,7 @@ static int start_all(struct journal_writer *writer)
     for (uint32_t i = 0; i < writer->file_count; i++)
         dirty += writer->files[i].dirty;
     for (uint32_t i = 0; dirty > 1 && result == 0 && i < writer->file_count; i++) {
-        if (writer->files[i].dirty)
+        if (writer->files[i].dirty && !writer->files[i].direct)
             result = start_writing(&writer->files[i]);
     }
     return result < 0 ? journal_end(writer, result) : 0;

@@ -136,7 +136,7 @@ static inline uint64_t mem_add_(struct mem_u64 *word, uint64_t amount)
         mem_add_((word), (amount));                                                                                    \
     })
 
-/* Keeps the compiler from reordering; the processor is held by the other side's membarrier (edges E2, E6). */
+/* Keeps the compiler from reordering; the processor is held by the other side's membarrier (edge E6 sleep). */
 static inline void mem_fence_light(void)
 {
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
@@ -146,6 +146,13 @@ static inline void mem_fence_full(void)
 {
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
 }
+
+/*
+ * For the few functions that each message goes through: everything that they call is inlined, where the library is
+ * optimised as a whole, but what is marked MEM_COLD.
+ */
+#define MEM_HOT __attribute__((flatten))
+#define MEM_COLD __attribute__((noinline, cold))
 
 /* Tells the processor that this is a polling loop: x86 PAUSE, ARM YIELD. */
 static inline void mem_pause(void)

@@ -33,16 +33,13 @@ static inline uint64_t unit_position(const struct ring_view *view, uint64_t segm
 
 /*
  * E2, the one who announces: the store is a release, so that what was done in the segment announced before is over for
- * whoever sees the new value; then a fence, light where reclaimers pay for it (ops->fence), full where they cannot.
- * Only after it may the slot's state be read.
+ * whoever sees the new value; then a full fence, and only after it may the slot's state be read. Once a segment, so it is
+ * paid here and not by a heavy fence of who reclaims, which costs an interrupt of every running participant.
  */
-static inline void announce(const struct ring_view *view, struct mem_u64 *word, uint64_t segment_plus_1)
+static inline void announce(struct mem_u64 *word, uint64_t segment_plus_1)
 {
     mem_store_release(word, segment_plus_1);
-    if (view->fence_self)
-        mem_fence_full();
-    else
-        mem_fence_light();
+    mem_fence_full();
 }
 
 /*
@@ -73,9 +70,9 @@ bool slot_settle(struct ring_view *view, uint32_t slot, uint32_t index, uint64_t
 int segment_find_end(const struct ring_view *view, const uint8_t *base, uint32_t *ret_end);
 
 /* Leaves a full segment: makes the next one active, or finds that somebody did. */
-int publisher_roll(struct ring_publisher_state *publisher);
+MEM_COLD int publisher_roll(struct ring_publisher_state *publisher);
 /* Announces and enters the active segment. */
-int publisher_enter(struct ring_publisher_state *publisher);
+MEM_COLD int publisher_enter(struct ring_publisher_state *publisher);
 
 /* A claim of the dead at `offset` becomes padding. `head` is what was read there (FREE or CLAIMED), after the kernel said
  * dead. */

@@ -41,7 +41,7 @@
 #define RING_NAME_BYTES 65u /* 64 characters and the end */
 
 /* Incompatible feature bits. */
-#define RING_FEATURE_FENCED 1u /* every process fences its own announcements; nobody needs membarrier */
+#define RING_FEATURE_FENCED 1u /* every process fences after its news (E6 sleep); nobody needs membarrier */
 #define RING_FEATURES_KNOWN RING_FEATURE_FENCED
 
 /* ring_control.flags */
@@ -162,6 +162,9 @@ struct ring_producer {
 };
 static_assert(sizeof(struct ring_producer) == MEM_PAIR_BYTES, "producer");
 
+/* Not 0: the ring's name is gone. */
+enum ring_removed { RING_REMOVED = 1, RING_REMOVED_WITH_JOURNAL = 2 };
+
 #define RING_CONTROL_HEADER_BYTES 4096u
 struct ring_control {
     /* Constant once `ready` is set. */
@@ -190,7 +193,7 @@ struct ring_control {
 
     /* Read by all, written once a segment. */
     RING_PAIR_ALIGNED struct mem_u64 active;
-    struct mem_u64 removed; /* not 0: the ring's name is gone */
+    struct mem_u64 removed; /* enum ring_removed */
     uint8_t reserved1[112];
 
     /* News of records, for readers; its `want` stands in `readers`. */
@@ -235,7 +238,7 @@ static_assert(sizeof(struct ring_control) <= RING_CONTROL_HEADER_BYTES, "control
 struct ring_reader {
     RING_PAIR_ALIGNED struct mem_u64 id; /* 0: free; also its byte in the readers' lock file */
     struct mem_u64 announced;
-    struct mem_u64 gate;     /* segment number + 1 that publishers must not reclaim, nor any after it; 0: no gate */
+    struct mem_u64 gate;     /* publishers must not reclaim this segment, nor any after it: see words.h; 0: no gate */
     struct mem_u64 position; /* for show */
     struct mem_u64 pid;
     struct mem_u64 attached_ns;

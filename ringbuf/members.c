@@ -89,26 +89,16 @@ static int make_free_entry(struct ring_view *view, uint64_t id)
     return -ENOSPC;
 }
 
+/* Who had the right before had the only entry, too, and gave the right back first: only damage makes it another's. */
 static int take_exclusive(struct ring_publisher_state *publisher)
 {
     struct ring_view *view = publisher->view;
     for (uint32_t round = 0; round < WAIT_ROUNDS; round++) {
         uint64_t holder = mem_load_acquire(&view->control->exclusive);
-        if (holder == 0) {
-            if (mem_swap(&view->control->exclusive, 0, publisher->id))
-                return 0;
-            continue;
-        }
-        if (!view->ops->publisher_dead(view->ctx, holder))
+        if (holder != 0 && !view->ops->publisher_dead(view->ctx, holder))
             return -EBUSY;
-        bool found = false;
-        for (uint32_t i = 0; i < view->publisher_entries && !found; i++) {
-            found = mem_load_acquire(&view->publishers[i].id) == holder;
-            if (found)
-                ring_publisher_resolve(publisher, i, holder);
-        }
-        if (!found)
-            mem_swap(&view->control->exclusive, holder, 0);
+        if (mem_swap(&view->control->exclusive, holder, publisher->id))
+            return 0;
     }
     return -EBUSY;
 }

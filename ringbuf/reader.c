@@ -12,14 +12,15 @@ static void reader_announce(struct ring_reader_state *reader, uint64_t segment)
 {
     if (!reader->announced)
         return;
-    if (reader->gating && mem_load_relaxed(&reader->entry->gate) != segment + 1)
-        mem_store_release(&reader->entry->gate, segment + 1);
+    uint64_t gate = gate_make(segment_start(reader->view, segment), reader->id);
+    if (reader->gating && mem_load_relaxed(&reader->entry->gate) != gate)
+        mem_store_release(&reader->entry->gate, gate);
     if (mem_load_relaxed(reader->announced) != segment + 1)
-        announce(reader->view, reader->announced, segment + 1); /* E2 announce */
+        announce(reader->announced, segment + 1); /* E2 announce */
 }
 
 /* 0: inside. -EAGAIN: the segment does not exist yet, or is in doubt: try again. -ENOENT: it is gone from memory. */
-static int enter_segment(struct ring_reader_state *reader)
+MEM_COLD static int enter_segment(struct ring_reader_state *reader)
 {
     struct ring_view *view = reader->view;
     uint64_t segment = reader->segment;
@@ -69,8 +70,11 @@ int ring_reader_seek_end(struct ring_reader_state *reader)
     struct ring_view *view = reader->view;
     for (uint32_t round = 0; round < WAIT_ROUNDS; round++) {
         uint64_t segment = active_segment(mem_load_acquire(&view->control->active)); /* E5 enter */
-        if (ring_reader_seek(reader, segment_start(view, segment)) < 0)
+        if (ring_reader_seek(reader, segment_start(view, segment)) < 0) {
+            if (active_segment(mem_load_acquire(&view->control->active)) == segment)
+                return -EBADMSG; /* `active` only rises, and its segment is not reclaimed: it is in memory */
             continue;
+        }
         uint32_t end;
         if (view->geometry.flags & RING_EXCLUSIVE) {
             int r = segment_find_end(view, reader->base, &end);
@@ -100,7 +104,7 @@ void ring_reader_outside(struct ring_reader_state *reader, uint64_t position)
     reader->segment = segment_of(reader->view, position);
     reader->offset = (uint32_t)((position - segment_start(reader->view, reader->segment)) >> RING_UNIT_SHIFT);
     if (reader->gating)
-        mem_store_release(&reader->entry->gate, reader->segment + 1);
+        mem_store_release(&reader->entry->gate, gate_make(segment_start(reader->view, reader->segment), reader->id));
     if (reader->announced)
         mem_store_release(reader->announced, 0);
     if (reader->entry)
@@ -150,6 +154,20 @@ int ring_reader_peek(struct ring_reader_state *reader, struct ring_item *ret_ite
         ret_item->flags = head_flags(head);
         return 1;
     }
+}
+
+bool ring_reader_poll(const struct ring_reader_state *reader, uint32_t polls)
+{
+    if (!reader->inside || reader->offset >= reader->view->segment_units)
+        return true;
+    const struct ring_record *record = record_at(reader->base, reader->offset);
+    for (uint32_t i = 0; i < polls; i++) {
+        uint64_t head = mem_load_relaxed(&record->head); /* whoever goes on reads it again, with E1 commit */
+        if (head != 0 && head_state(head) != RING_CLAIMED)
+            return true;
+        mem_pause();
+    }
+    return false;
 }
 
 void ring_reader_pass(struct ring_reader_state *reader, const struct ring_item *item)
@@ -206,7 +224,7 @@ int ring_reader_look(struct ring_reader_state *reader, bool *ret_pending)
 {
     struct ring_view *view = reader->view;
     *ret_pending = false;
-    if (!reader->inside)
+    if (!reader->inside || reader->offset >= view->segment_units) /* at its end there is no header: peek goes on */
         return 0;
     if (lapped(reader))
         return -ENOENT;

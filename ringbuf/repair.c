@@ -6,7 +6,7 @@
  * that the table entry still carries the dead's id, hence the word (read before) names the dead and no later owner of the
  * index; then one swap on exactly what was read. Each step may be done by several at once, or again. The entry is
  * freed last, so an index is given out only after everything that names it is resolved. What carries no owner (the
- * announcement, a gate) is not touched: it means nothing while the id is 0, and who takes the entry next resets it.
+ * announcement) is not touched: it means nothing while the id is 0, and who takes the entry next resets it.
  *
  * What a dead publisher may hold: one claim, in the segment that it announced (in the tail word, or displaced to its
  * header); the cleaning right there; a RESERVED or RECLAIMING slot; the exclusive right; a producer's name, whose last
@@ -71,7 +71,7 @@ static bool enter_segment_of(struct ring_publisher_state *self, const struct dea
 {
     struct ring_view *view = self->view;
     uint64_t segment = announced - 1;
-    announce(view, &self->entry->announced, announced); /* E2 announce */
+    announce(&self->entry->announced, announced); /* E2 announce */
     uint64_t state;
     if (!slot_find(view, segment, ret_slot, &state))
         return false;

@@ -67,7 +67,7 @@ struct ring_ops {
     /* True only when the kernel says that nobody holds the lock of this id. False when alive or when it cannot tell. */
     bool (*publisher_dead)(void *ctx, uint64_t id);
     bool (*reader_dead)(void *ctx, uint64_t id);
-    /* A full fence on every processor that runs a registered process (edges E2, E6). False: not to be had. */
+    /* A full fence on every processor that runs a registered process (edge E6). False: not to be had. */
     bool (*fence)(void *ctx);
     /* A fresh private copy of the readers' file, readers_bytes long, or NULL. */
     const struct ring_readers *(*readers_copy)(void *ctx);
@@ -123,7 +123,8 @@ struct ring_publisher_state {
     uint64_t segment;
     struct ring_slot *slot;
     uint8_t *base;
-    uint32_t end; /* exclusive rings: where the next record goes, in units */
+    uint32_t end;   /* exclusive rings: where the next record goes, in units */
+    uint32_t clean; /* exclusive rings: headers from `end` to here are free; above `end` */
 
     bool claimed;
     uint32_t claim_offset; /* units */
@@ -233,6 +234,8 @@ void ring_reader_outside(struct ring_reader_state *reader, uint64_t position);
  * memory any more; -EBADMSG: damaged. Padding is skipped. ring_reader_pass() goes past what was seen.
  */
 int ring_reader_peek(struct ring_reader_state *reader, struct ring_item *ret_item);
+/* Polls at most so many times, at the least cost for the publisher. True: peek again, there may be something. */
+bool ring_reader_poll(const struct ring_reader_state *reader, uint32_t polls);
 void ring_reader_pass(struct ring_reader_state *reader, const struct ring_item *item);
 /*
  * After waiting a while: is the claim at my position a dead one's? 1: it was, and is repaired or skipped: peek again.

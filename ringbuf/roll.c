@@ -62,13 +62,13 @@ bool publisher_is_dead(const struct ring_view *view, uint32_t index, uint64_t id
 
 bool slot_settle(struct ring_view *view, uint32_t slot, uint32_t index, uint64_t id)
 {
-    /* Dead first; then read; then swap on exactly what was read. The entry still naming the dead shows that `state`,
-     * read before, names it too and not a later owner of the index. */
+    /* Dead first; then read; then swap on exactly what was read. The entry still naming the dead shows that both words,
+     * read before, are of its time and not of a later owner of the index. */
     uint64_t state = mem_load_acquire(&view->states[slot]);
+    uint64_t active = mem_load_acquire(&view->control->active);
     if (slot_state(state) != RING_SLOT_RESERVED || !slot_names(state, index, id) ||
         mem_load_acquire(&view->publishers[index].id) != id)
         return false;
-    uint64_t active = mem_load_acquire(&view->control->active);
     bool won = active_slot(active) == slot && slot_holds(state, active_segment(active));
     return mem_swap(&view->states[slot], state, won ? slot_to_live(state) : 0);
 }
@@ -84,17 +84,19 @@ int publisher_enter(struct ring_publisher_state *publisher)
         uint32_t slot = active_slot(active);
         if (slot >= view->geometry.slot_count)
             return -EBADMSG;
-        announce(view, &publisher->entry->announced, segment + 1); /* E2 announce */
+        announce(&publisher->entry->announced, segment + 1); /* E2 announce */
         uint64_t state = mem_load_acquire(&view->states[slot]);
         if (slot_holds(state, segment) && mem_load_acquire(&view->control->active) == active) {
             if (slot_state(state) == RING_SLOT_LIVE) {
                 publisher->segment = segment;
                 publisher->slot = &view->slots[slot];
                 publisher->base = slot_base(view, slot);
+                if ((view->geometry.flags & RING_EXCLUSIVE) &&
+                    segment_find_end(view, publisher->base, &publisher->end) < 0)
+                    break; /* not inside: the next claim must not go where the last segment ended */
+                publisher->clean = publisher->end + 1;
                 publisher->inside = true;
-                return (view->geometry.flags & RING_EXCLUSIVE)
-                           ? segment_find_end(view, publisher->base, &publisher->end)
-                           : 0;
+                return 0;
             }
             /* RESERVED by who won the roll-over, and may have died since: it is live, since `active` names it. */
             mem_swap(&view->states[slot], state, slot_live(segment));
@@ -121,7 +123,8 @@ static bool segment_done(const struct ring_view *view, const struct ring_readers
     for (uint32_t i = 0; i < view->geometry.max_readers; i++) {
         uint64_t id = mem_load_relaxed(&table[i].id);
         uint64_t gate = mem_load_relaxed(&table[i].gate);
-        if (id != 0 && gate != 0 && gate - 1 <= segment && !view->ops->reader_dead(view->ctx, id))
+        if (id != 0 && gate_names(gate, id) && gate_position(gate) <= segment_start(view, segment) &&
+            !view->ops->reader_dead(view->ctx, id))
             return false;
     }
     return true;
@@ -179,17 +182,15 @@ static bool slot_reclaim(struct ring_publisher_state *publisher, uint32_t slot, 
 {
     struct ring_view *view = publisher->view;
     if (readers_inside(view, readers, segment) || publishers_inside(publisher, segment, false))
-        return false; /* not worth a fence */
+        return false;
     uint64_t mine = slot_owned(RING_SLOT_RECLAIMING, segment, publisher->index, publisher->id);
     if (!mem_swap(&view->states[slot], state, mine))
         return false;
-    bool free = view->ops->fence(view->ctx);
-    if (free) {
-        readers = view->ops->readers_copy(view->ctx);
-        free = (readers != NULL || view->geometry.max_readers == 0) && !readers_inside(view, readers, segment) &&
-               segment_done(view, readers, segment) && !publishers_inside(publisher, segment, true) &&
-               is_last(publisher); /* else it would be given up for nothing */
-    }
+    mem_fence_full(); /* E2 announce */
+    readers = view->ops->readers_copy(view->ctx);
+    bool free = (readers != NULL || view->geometry.max_readers == 0) && !readers_inside(view, readers, segment) &&
+                segment_done(view, readers, segment) && !publishers_inside(publisher, segment, true) &&
+                is_last(publisher); /* else it would be given up for nothing */
     if (free)
         return mem_swap(&view->states[slot], mine,
                         slot_owned(RING_SLOT_RESERVED, next, publisher->index, publisher->id));
@@ -197,69 +198,34 @@ static bool slot_reclaim(struct ring_publisher_state *publisher, uint32_t slot, 
     return false;
 }
 
-/* The lowest segment that some attached reader still wants; UINT64_MAX when nobody reads. Untrusted: a preference only. */
-static uint64_t lowest_reader(const struct ring_view *view, const struct ring_readers *readers)
-{
-    uint64_t lowest = UINT64_MAX;
-    if (readers == NULL)
-        return lowest;
-    const struct ring_reader *table =
-        (const struct ring_reader *)(const void *)((const uint8_t *)readers + RING_READERS_HEADER_BYTES);
-    for (uint32_t i = 0; i < view->geometry.max_readers; i++) {
-        if (mem_load_relaxed(&table[i].id) == 0)
-            continue;
-        uint64_t position = mem_load_relaxed(&table[i].position);
-        uint64_t segment = position == UINT64_MAX ? 0 : segment_of(view, position); /* it has not said yet */
-        if (segment < lowest)
-            lowest = segment;
-    }
-    return lowest;
-}
-
 /*
- * A slot for `next`, RESERVED by the publisher: the lowest that is free, or that nobody who is attached wants any more, so
- * that a lightly loaded ring stays in two slots; when there is none, that of the oldest segment that may go. So a memory
- * only ring that nobody reads keeps as much as fits. -EAGAIN: full.
+ * A slot for `next`, RESERVED by the publisher: a free one, else that of the oldest segment that may go. Oldest, though a
+ * segment that its readers have just left would be warmer: its lines are in their caches, and to write them costs a
+ * transfer each, while those of the oldest have left all caches for the shared one (docs/performance.md). -EAGAIN: full.
  */
 static int slot_take(struct ring_publisher_state *publisher, uint64_t next, uint32_t *ret_slot)
 {
     struct ring_view *view = publisher->view;
     const struct ring_readers *readers = view->ops->readers_copy(view->ctx);
-    uint64_t wanted = lowest_reader(view, readers);
-    if (wanted == UINT64_MAX && !(view->geometry.flags & RING_JOURNALED))
-        wanted = 0;
     for (uint32_t i = 0; i < view->geometry.slot_count; i++) {
         uint64_t state = mem_load_acquire(&view->states[i]);
-        uint64_t reserved = slot_owned(RING_SLOT_RESERVED, next, publisher->index, publisher->id);
-        *ret_slot = i;
-        switch (slot_state(state)) {
-        case RING_SLOT_FREE:
-            if (mem_swap(&view->states[i], state, reserved)) /* E7 free slot */
+        uint64_t id;
+        if (slot_state(state) == RING_SLOT_FREE) {
+            *ret_slot = i;
+            if (mem_swap(&view->states[i], state,
+                         slot_owned(RING_SLOT_RESERVED, next, publisher->index, publisher->id))) /* E7 free slot */
                 return 0;
             i--; /* look again */
-            break;
-        case RING_SLOT_RESERVED: {
-            uint64_t id;
-            if (publisher_is_dead(view, slot_owner_index(state), state >> 12, SLOT_ID_MASK, &id) &&
-                slot_settle(view, i, slot_owner_index(state), id))
-                i--;
-            break;
-        }
-        case RING_SLOT_RECLAIMING: /* somebody is at it; below it may be taken over */
-            break;
-        case RING_SLOT_LIVE: {
-            uint64_t segment;
-            if (slot_segment(view, i, state, &segment) && segment < wanted && segment < next - 1 &&
-                segment_done(view, readers, segment) && slot_reclaim(publisher, i, state, segment, next, readers))
-                return 0;
-            break;
-        }
+        } else if (slot_state(state) == RING_SLOT_RESERVED &&
+                   publisher_is_dead(view, slot_owner_index(state), state >> 12, SLOT_ID_MASK, &id) &&
+                   slot_settle(view, i, slot_owner_index(state), id)) {
+            i--;
         }
     }
-    /* Oldest first. */
     uint64_t tried = 0;
     for (uint32_t round = 0; round < view->geometry.slot_count; round++) {
         uint64_t oldest = UINT64_MAX, oldest_state = 0;
+        uint32_t slot = 0;
         for (uint32_t i = 0; i < view->geometry.slot_count; i++) {
             uint64_t state = mem_load_acquire(&view->states[i]);
             if (slot_state(state) != RING_SLOT_LIVE && slot_state(state) != RING_SLOT_RECLAIMING)
@@ -268,13 +234,13 @@ static int slot_take(struct ring_publisher_state *publisher, uint64_t next, uint
             if (slot_segment(view, i, state, &segment) && segment >= tried && segment < oldest) {
                 oldest = segment;
                 oldest_state = state;
-                *ret_slot = i;
+                slot = i;
             }
         }
+        *ret_slot = slot;
         if (oldest >= next - 1)
             return -EAGAIN;
-        if (segment_done(view, readers, oldest) &&
-            slot_reclaim(publisher, *ret_slot, oldest_state, oldest, next, readers))
+        if (segment_done(view, readers, oldest) && slot_reclaim(publisher, slot, oldest_state, oldest, next, readers))
             return 0;
         tried = oldest + 1;
     }

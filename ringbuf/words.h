@@ -155,6 +155,29 @@ static inline uint64_t slot_to_live(uint64_t state)
     return (uint64_t)RING_SLOT_LIVE | (state & 0xffffffff00000000ull);
 }
 
+/* -- gate: start of a segment, and in the bits below it low bits of the reader's id --------------------------------- */
+
+#define GATE_ID_MASK ((1ull << RING_SEGMENT_SHIFT_MIN) - 1)
+
+/*
+ * An entry keeps the gate of a dead reader until the next one has cleared it, and that one may be stopped before: the id
+ * tells that the gate is not the new one's. Never 0.
+ */
+static inline uint64_t gate_make(uint64_t segment_start, uint64_t id)
+{
+    return (segment_start & ~GATE_ID_MASK) | (1 + id % GATE_ID_MASK);
+}
+
+static inline bool gate_names(uint64_t gate, uint64_t id)
+{
+    return (gate & GATE_ID_MASK) == 1 + id % GATE_ID_MASK;
+}
+
+static inline uint64_t gate_position(uint64_t gate)
+{
+    return gate & ~GATE_ID_MASK;
+}
+
 /* -- active --------------------------------------------------------------------------------------------------------- */
 
 static inline uint64_t active_make(uint64_t segment, uint32_t slot)

@@ -309,10 +309,13 @@ int shm_open_ring(int bus_fd, const char *name, enum shm_access access, bool rep
 /* An open ring stands in the list; a zeroed one does not, nor one that is closed already. */
 void shm_close_ring(struct shm_ring *ring)
 {
-    if (!ring || !ring->link)
+    if (!ring)
         return;
-    shm_forks_hold();
-    shm_forks_remove(ring);
+    shm_forks_hold(); /* its neighbours in the list write into its link */
+    bool open = ring->link != NULL;
+    if (open)
+        shm_forks_remove(ring);
     shm_forks_release();
-    close_all_but_locks(ring);
+    if (open)
+        close_all_but_locks(ring);
 }

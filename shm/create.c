@@ -278,6 +278,17 @@ static int make_memory(struct builder *builder, enum shm_file file, uint64_t byt
                  : 0;
 }
 
+static int make_link(struct builder *builder)
+{
+    const struct shm_create *create = builder->create;
+    if (!create->journal)
+        return 0;
+    if (symlinkat(create->journal, builder->ring.dir_fd, shm_file_name(SHM_FILE_JOURNAL)) == 0)
+        return 0;
+    return shm_fail(builder->why, errno, "cannot link the ring '%s' on %s to its journal: %m", create->name,
+                    builder->bus.text);
+}
+
 static int make_files(struct builder *builder)
 {
     struct shm_ring *ring = &builder->ring;
@@ -291,6 +302,8 @@ static int make_files(struct builder *builder)
         error = make_memory(builder, SHM_FILE_READERS, ring->sizes.readers_bytes, &ring->readers_fd, &ring->readers);
     if (!error)
         error = make_memory(builder, SHM_FILE_DATA, ring->sizes.data_bytes, &ring->data_fd, &ring->data);
+    if (!error)
+        error = make_link(builder);
     if (!error)
         shm_point("create: memory there");
     return error;

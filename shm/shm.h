@@ -56,6 +56,7 @@ struct shm_create {
     gid_t gid;
     bool set_uid; /* weird restoring a ring */
     uid_t uid;
+    const char *journal; /* where the link `journal` leads; NULL: weird will make it */
     /* Formats the zeroed, touched memory before the ring gets its name. */
     void (*format)(void *ctx, void *control, void *readers, void *data);
     void *ctx;

@@ -242,11 +242,48 @@ TEST_F(Journal, ARingThatIsRemovedWithItsJournalIsGone)
     ASSERT_EQ(run({"pub", "a", "--confirm", "durable"}, "x\n").status, 0);
     Result result = run({"ring", "rm", "a"});
     EXPECT_EQ(result.status, 0) << result.error;
-    auto began = Clock::now();
-    while (std::filesystem::exists(disk_ + "/journal/a") && seconds_since(began) < 20)
-        usleep(10000);
     EXPECT_FALSE(std::filesystem::exists(disk_ + "/journal/a"));
     EXPECT_EQ(run({"ring", "info", "a"}).status, 1);
+    // The next one of that name is another ring, and starts from nothing.
+    create("a", {});
+    ASSERT_TRUE(served("a"));
+    ASSERT_EQ(run({"pub", "a", "--confirm", "durable"}, "y\n").status, 0);
+    EXPECT_EQ(contents("a"), "y\n");
+}
+
+TEST_F(Journal, RemovingARingWaitsUntilWeirdLetsGoOfItsJournal)
+{
+    auto weird = start_weird();
+    create("a", {});
+    ASSERT_TRUE(served("a"));
+    ASSERT_EQ(run({"pub", "a", "--confirm", "durable"}, "x\n").status, 0);
+    weird->send_signal(SIGSTOP);
+    Process remover(weir({"ring", "rm", "a"}));
+    while (std::filesystem::exists(bus_ + "/a"))
+        ASSERT_TRUE(remover.running()) << remover.error;
+    weird->send_signal(SIGCONT);
+    EXPECT_EQ(remover.wait(), 0) << remover.error;
+    EXPECT_FALSE(std::filesystem::exists(disk_ + "/journal/a"));
+}
+
+TEST_F(Journal, AJournalThatWeirdDoesNotLetGoOfIsToldAndComesBackOnce)
+{
+    auto weird = start_weird();
+    create("a", {});
+    ASSERT_TRUE(served("a"));
+    ASSERT_EQ(run({"pub", "a", "--confirm", "durable"}, "x\n").status, 0);
+    weird->send_signal(SIGSTOP);
+    Result result = run({"ring", "rm", "a"});
+    EXPECT_EQ(result.status, 1);
+    EXPECT_TRUE(contains(result.error, "its journal is not: weird did not let go of it in time")) << result.error;
+    EXPECT_TRUE(std::filesystem::exists(disk_ + "/journal/a"));
+    weird->send_signal(SIGKILL);
+    weird->wait();
+    weird = start_weird();
+    ASSERT_TRUE(served("a"));
+    result = run({"ring", "rm", "a"});
+    EXPECT_EQ(result.status, 0) << result.error;
+    EXPECT_FALSE(std::filesystem::exists(disk_ + "/journal/a"));
 }
 
 TEST_F(Journal, ARingWhoseJournalIsKeptComesBackFromIt)

@@ -306,8 +306,7 @@ protected:
         options.cursor = reader == 2 ? "place" : nullptr;
         Sub sub(bus_, "ring", options);
         ASSERT_EQ(sub.error, 0) << weir_last_error();
-        if (options.cursor && from) { /* what it saved may be one message behind what it wrote down */
-            ASSERT_LE(sub.position(), from);
+        if (options.cursor && sub.position() < from) { /* what it saved may be one message behind what it wrote down */
             ASSERT_EQ(weir_sub_seek(sub, from), 0) << weir_last_error();
         }
         line.say('r');
@@ -352,17 +351,19 @@ TEST_P(ClientStress, EachMessageArrivesOnceInOrderAtEachReaderOrInAGapThatWasTol
         publishing.push_back(start_publisher(i));
 
     /* Kills and stops follow the work that was done, not the clock: publishers get so much to do, and before they are
-     * through with it something happens to one of them or to a reader. */
+     * through with it something happens to one of them or to a reader. It lasts for all the deaths, and for as much again. */
     unsigned random = (unsigned)GetParam().first + 12345;
     auto draw = [&](unsigned below) {
         random = random * 1103515245 + 12345;
         return (random >> 16) % below;
     };
     for (int deaths = 0; killing() && deaths < 40;) {
-        uint32_t goal = log_->sent_count + draw(120);
+        uint32_t goal = log_->sent_count + draw(publishers * each() / 80);
         log_->sent_allowed = goal + 50;
-        while (log_->sent_count < goal)
+        while (log_->sent_count < goal) {
+            ASSERT_TRUE(std::any_of(publishing.begin(), publishing.end(), [](auto &child) { return !child->ended(); }));
             sched_yield();
+        }
         uint32_t who = draw(publishers);
         if (draw(4) == 0) {
             Child &stopped = draw(2) ? *publishing[who] : *reading[who % readers];

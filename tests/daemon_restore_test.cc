@@ -261,15 +261,9 @@ TEST_F(DaemonRestore, MayDieAtAnyStepOfBringingARingBack)
         std::filesystem::remove_all(journal_);
         std::filesystem::copy(saved, journal_, std::filesystem::copy_options::recursive);
         lose_memory();
-        steps++;
+        steps += step_stride;
         Child child([this, steps] {
-            struct jio_hooks hooks = {[](void *, const struct jio_event *event) -> int64_t {
-                                          if (event->call != JIO_READ && event->call != JIO_STAT &&
-                                              event->call != JIO_CLOSE)
-                                              step();
-                                          return 0;
-                                      },
-                                      nullptr, nullptr};
+            struct jio_hooks hooks = {step_on_disk, nullptr, nullptr};
             mem_store_release_(&steps_left, steps);
             jio_hooks = &hooks;
             shm_point_hook = [](const char *) { step(); };

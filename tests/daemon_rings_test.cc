@@ -11,7 +11,7 @@ using DaemonRings = DaemonTest;
 
 int run_weird(const std::vector<std::string> &options, std::string *ret_output)
 {
-    std::string command = environment("WEIR_BIN", "bin") + "/weird_testing";
+    std::string command = environment("WEIR_BIN") + "/weird_testing";
     for (const std::string &option : options)
         command += " '" + option + "'";
     command += " 2>&1";
@@ -69,6 +69,31 @@ TEST_F(DaemonRings, ASecondDaemonIsToldWhoHasTheBus)
     EXPECT_EQ(third.stop(), 0);
 }
 
+TEST_F(DaemonRings, ASecondBusIsToldWhoHasTheJournalDirectory)
+{
+    std::string other_bus = bus_ + "-other";
+    std::filesystem::create_directories(other_bus);
+    Weird first(bus_, journal_), second(other_bus, journal_);
+    create("ring");
+    ASSERT_TRUE(first.start()) << first.log();
+    EXPECT_FALSE(second.start());
+    EXPECT_EQ(second.wait(), 1);
+    EXPECT_TRUE(second.says("pid " + std::to_string(first.pid()) + ", bus " + bus_ + ".")) << second.log();
+    EXPECT_TRUE(second.says("The bus " + other_bus + " needs a directory of its own: give --journal DIR"))
+        << second.log();
+    EXPECT_TRUE(first.runs());
+    struct weir_pub *pub = publisher("ring");
+    EXPECT_EQ(wait_durable(pub, send(pub, "still served")), 0) << weir_last_error();
+    weir_pub_close(pub);
+
+    /* However the first one ends, the directory is free then; what is in it is looked at ring by ring. */
+    first.kill();
+    Weird third(other_bus, journal_);
+    EXPECT_TRUE(third.start()) << third.log();
+    EXPECT_EQ(third.stop(), 0);
+    std::filesystem::remove_all(other_bus);
+}
+
 TEST_F(DaemonRings, MakesItsDirectoriesAndStopsOnEitherSignal)
 {
     std::filesystem::remove_all(bus_);
@@ -92,7 +117,7 @@ TEST_F(DaemonRings, ChoosesItsJournalDirectoryItself)
             unsetenv("XDG_STATE_HOME");
             unsetenv("NOTIFY_SOCKET");
             setenv(variable.c_str(), value.c_str(), 1);
-            std::string program = environment("WEIR_BIN", "bin") + "/weird_testing";
+            std::string program = environment("WEIR_BIN") + "/weird_testing";
             if (!freopen((journal_ + ".log").c_str(), "w", stderr))
                 _exit(126);
             execl(program.c_str(), program.c_str(), "--bus", bus_.c_str(), nullptr);
@@ -165,6 +190,26 @@ TEST_F(DaemonRings, LetsGoOfARingThatIsRemovedAndTakesTheNextOfThatName)
     EXPECT_EQ(weird.stop(), 0) << weird.log();
 }
 
+TEST_F(DaemonRings, ARingThatIsRemovedWithItsJournalLeavesRoomForTheNextOfThatName)
+{
+    Weird weird(bus_, journal_);
+    ASSERT_TRUE(weird.start()) << weird.log();
+    for (int i = 0; i < 20; i++) {
+        create("ring");
+        struct weir_pub *pub = publisher("ring");
+        uint64_t last = send(pub, "record " + std::to_string(i));
+        EXPECT_EQ(wait_durable(pub, last), 0) << weir_last_error() << weird.log();
+        /* Much that is not drained yet: nobody waits for it, since it goes too. */
+        for (int j = 0; j < 100; j++)
+            send(pub, std::string(1000, 'x'));
+        weir_pub_close(pub);
+        ASSERT_EQ(weir_ring_remove(bus_.c_str(), "ring", 0, 0), 0) << weir_last_error() << weird.log();
+        ASSERT_FALSE(std::filesystem::exists(journal_ + "/ring"));
+    }
+    EXPECT_FALSE(weird.says("is not drained")) << weird.log();
+    EXPECT_EQ(weird.stop(), 0) << weird.log();
+}
+
 TEST_F(DaemonRings, WritesWhatIsInMemoryWhenARingGoesAndItsJournalStays)
 {
     Weird weird(bus_, journal_);
@@ -184,6 +229,66 @@ TEST_F(DaemonRings, WritesWhatIsInMemoryWhenARingGoesAndItsJournalStays)
     EXPECT_EQ(weird.stop(), 0);
     EXPECT_EQ(data_of(journal("ring", now.ring_id)), sent);
     weir_pub_close(pub);
+}
+
+/* Holds the drain of the ring "busy" in its write. */
+struct Hold {
+    struct mem_u64 armed, held, released;
+};
+
+int64_t hold_io(void *ctx, const struct jio_event *event)
+{
+    Hold *hold = static_cast<Hold *>(ctx);
+    std::string link = "/proc/self/fd/" + std::to_string(event->fd);
+    if (event->call != JIO_WRITE || mem_load_acquire(&hold->armed) == 0 ||
+        std::filesystem::read_symlink(link).parent_path().filename() != "busy")
+        return 0;
+    mem_store_release_(&hold->held, 1);
+    wait_until([&] { return mem_load_acquire(&hold->released) != 0; });
+    return 0;
+}
+
+TEST_F(DaemonRings, WritesWhatIsInMemoryOfARingThatCameAndWentWhileItsThreadWasBusy)
+{
+    Hold hold = {};
+    struct jio_hooks hooks = {hold_io, nullptr, &hold};
+    auto is_bound = [this](const char *ring) {
+        return wait_until([&] { return std::filesystem::exists(journal_ + "/" + ring); });
+    };
+    create("busy");
+    std::vector<std::string> sent;
+    struct weir_ring_info brief;
+    jio_hooks = &hooks;
+    {
+        Embedded weird(bus_, journal_);
+        ASSERT_EQ(weird.error, 0) << weird.why.text;
+        struct weir_pub *pub = publisher("busy");
+        ASSERT_EQ(wait_durable(pub, send(pub, "one")), 0) << weir_last_error();
+        mem_store_release_(&hold.armed, 1);
+        send(pub, "two");
+        weir_pub_close(pub);
+        ASSERT_TRUE(wait_until([&] { return mem_load_acquire(&hold.held) != 0; }));
+
+        create("brief");
+        brief = info("brief");
+        ASSERT_TRUE(is_bound("brief"));
+        pub = publisher("brief");
+        for (int i = 0; i < 10; i++) {
+            sent.push_back("record " + std::to_string(i));
+            send(pub, sent.back());
+        }
+        weir_pub_close(pub);
+        create("behind"); /* it is bound by the same thread, after the others */
+        ASSERT_TRUE(is_bound("behind"));
+        int fd = open(bus_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        ASSERT_EQ(shm_remove(fd, "brief", nullptr), 0);
+        close(fd);
+        create("last");
+        ASSERT_TRUE(is_bound("last")) << "by now the removal was seen";
+        mem_store_release_(&hold.released, 1);
+    }
+    jio_hooks = nullptr;
+    EXPECT_EQ(data_of(journal("brief", brief.ring_id)), sent);
 }
 
 TEST_F(DaemonRings, SkipsWhatMakesNoSenseAndServesTheOthers)
@@ -338,7 +443,7 @@ TEST_F(DaemonRings, LeavesMemoryOnlyRingsUndrained)
     struct weir_pub *pub = publisher("memory");
     send(pub, "here");
     EXPECT_EQ(weird.stop(), 0);
-    EXPECT_TRUE(std::filesystem::is_empty(journal_));
+    EXPECT_FALSE(std::filesystem::exists(journal_ + "/memory"));
     EXPECT_EQ(info("memory").daemon_alive, 0);
     weir_pub_close(pub);
 }

@@ -2,7 +2,7 @@
 /*
  * A disk that can lose power. It follows every system call of the journal, and knows of each file and directory what was
  * synced and what was only written since. When the power goes, it makes a directory that holds what could be found
- * afterwards: all that was synced, and of the rest any part, in pieces of a sector.
+ * afterwards: all that was synced, and of the rest any part, in any order, in pieces of a sector of 512 or 4096 bytes.
  */
 #ifndef WEIR_TESTS_JOURNAL_DISK_HH
 #define WEIR_TESTS_JOURNAL_DISK_HH
@@ -18,7 +18,7 @@ class Disk
 {
 public:
     /* What is in the directory now counts as being on the disk. Installs itself as the journal's hooks. */
-    Disk(int root_fd, uint64_t seed) : random_(seed)
+    Disk(int root_fd, uint64_t seed) : random_(seed), sector_(toss() ? 512 : 4096)
     {
         root_ = load(root_fd);
         nodes_[root_fd] = root_;
@@ -29,7 +29,7 @@ public:
     Disk &operator=(const Disk &) = delete;
     ~Disk()
     {
-        jio_hooks = nullptr;
+        unplug();
     }
 
     /* At the n-th call from now on the power goes: that call and all later ones fail. 0: it does not. */
@@ -49,6 +49,12 @@ public:
     {
         return lost_;
     }
+    /* From now on calls are the file system's own again. */
+    void unplug()
+    {
+        if (jio_hooks == &hooks_)
+            jio_hooks = nullptr;
+    }
     /* What is found when power is back. Different each time it is asked. */
     void make_remains(int fd)
     {
@@ -56,8 +62,6 @@ public:
     }
 
 private:
-    static constexpr uint64_t sector = 512;
-
     struct Node;
     using Entries = std::map<std::string, std::shared_ptr<Node>>;
 
@@ -135,7 +139,7 @@ private:
     {
         uint64_t end = change.offset + change.bytes.size();
         for (uint64_t at = change.offset; at < end;) {
-            uint64_t to = std::min(end, (at / sector + 1) * sector);
+            uint64_t to = std::min(end, (at / sector_ + 1) * sector_);
             if (toss())
                 put(bytes, at, change.bytes.data() + (at - change.offset), to - at);
             at = to;
@@ -303,6 +307,7 @@ private:
     }
 
     std::mt19937_64 random_;
+    uint64_t sector_;
     std::shared_ptr<Node> root_;
     std::map<int, std::shared_ptr<Node>> nodes_;
     struct jio_hooks hooks_;

@@ -2,10 +2,11 @@
 # run_in_scratch.sh DISK-DIR TMPFS-DIR COMMAND...: runs the command with an empty WEIR_TEST_DIR and an empty WEIR_BUS
 # and takes them away when it passed. What a failed test left on disk stays for a look until the next run.
 set -u
+umask 022 # some tests become another user, who has to get in
 export WEIR_TEST_DIR="$1" WEIR_BUS="$2"
 shift 2
 rm -rf "$WEIR_TEST_DIR" "$WEIR_BUS"
-mkdir -p "$WEIR_TEST_DIR" "$WEIR_BUS" && chmod 700 "$WEIR_TEST_DIR" "$WEIR_BUS" || exit 1
+mkdir -p "$WEIR_TEST_DIR" "$WEIR_BUS" && chmod 700 "$WEIR_TEST_DIR" || exit 1
 cd "$WEIR_TEST_DIR" || exit 1
 "$@"
 status=$?

@@ -328,7 +328,8 @@ class ShmTest : public testing::Test
 protected:
     void SetUp() override
     {
-        snprintf(scratch_, sizeof(scratch_), "/dev/shm/weir-shm-test-XXXXXX");
+        const char *parent = getenv("WEIR_BUS");
+        snprintf(scratch_, sizeof(scratch_), "%s/weir-shm-test-XXXXXX", parent ? parent : "/dev/shm");
         ASSERT_NE(mkdtemp(scratch_), nullptr) << strerror(errno);
         ASSERT_EQ(chmod(scratch_, 0755), 0);
         scratch_fd_ = open(scratch_, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -387,7 +388,7 @@ protected:
     struct shm_why why_ = {};
 
 private:
-    char scratch_[128] = "";
+    char scratch_[256] = "";
     pid_t undertaker_ = -1;
 
     /* A process that removes the scratch directory when this one dies: of the deadline, a crash, or a kill. */

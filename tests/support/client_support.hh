@@ -239,13 +239,14 @@ private:
     weir_sub *handle_ = nullptr;
 };
 
-/* A bus under /dev/shm, gone at the end of the test however it ends, the SIGKILL of the test program aside. */
+/* A bus of its own below $WEIR_BUS, gone at the end of the test however it ends, the SIGKILL of the program aside. */
 class ClientTest : public testing::Test
 {
 protected:
     void SetUp() override
     {
-        snprintf(scratch_, sizeof(scratch_), "/dev/shm/weir-client-test-XXXXXX");
+        const char *parent = getenv("WEIR_BUS");
+        snprintf(scratch_, sizeof(scratch_), "%s/weir-client-test-XXXXXX", parent ? parent : "/dev/shm");
         ASSERT_NE(mkdtemp(scratch_), nullptr) << strerror(errno);
         ASSERT_EQ(chmod(scratch_, 0755), 0);
         bus_ = std::string(scratch_) + "/bus";
@@ -347,7 +348,7 @@ protected:
 
 private:
     static constexpr int ending_signals[] = {SIGALRM, SIGABRT, SIGTERM, SIGINT, SIGSEGV, SIGBUS};
-    static inline char scratch_[64];
+    static inline char scratch_[256];
 
     /* This process is beyond help, but what it would leave behind is not. */
     static void clean_up(int number)

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/support/ring_fiber.h"
 
-#include <cstdio>
+#include <cstring>
 #include <stdexcept>
 
-#include "tests/support/ring_crash.h"
+#include "tests/support/ring_coverage.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/common_interface_defs.h>
@@ -17,6 +17,7 @@ namespace ringtest
 namespace
 {
 constexpr size_t kStackBytes = 256 * 1024;
+constexpr uint32_t kEndless = 1000000; // steps of a script that never ends
 Fiber *running;
 } // namespace
 
@@ -27,7 +28,8 @@ Fiber *Fiber::current()
     return running;
 }
 
-Fiber::Fiber(std::function<void()> body) : body_(std::move(body)), stack_(new char[kStackBytes])
+Fiber::Fiber(std::function<void()> body, Points points)
+    : body_(std::move(body)), stack_(new char[kStackBytes]), counts_(points)
 {
     getcontext(&context_);
     context_.uc_stack.ss_sp = stack_.get();
@@ -91,8 +93,34 @@ void Fiber::run(uint64_t stop_before)
 {
     uint64_t at = stop_before == kNever ? kNever : points_ + stop_before;
     for (uint32_t round = 0; step(at == kNever ? kNever : at - points_); round++)
-        if (round > 1000000)
-            throw std::runtime_error("a fiber that never ends");
+        if (round > kEndless)
+            throw std::runtime_error("a fiber that never ends, " + where());
+}
+
+bool Fiber::run_to(const char *function, uint32_t nth)
+{
+    for (uint32_t round = 0; nth > 0; round++) {
+        run(1);
+        if (state_ == State::done)
+            return false;
+        if (round > kEndless)
+            throw std::runtime_error("a fiber that never ends, " + where());
+        nth -= !loads_ && stands_in(function);
+    }
+    return true;
+}
+
+bool Fiber::stands_in(const char *function) const
+{
+    return site_ && strcmp(site_->function, function) == 0;
+}
+
+std::string Fiber::where() const
+{
+    if (!site_)
+        return "its beginning";
+    return (loads_ ? "a load behind " : "") + std::string(site_->file) + ":" + std::to_string(site_->line) + " " +
+           site_->function;
 }
 
 void Fiber::yield()
@@ -100,26 +128,43 @@ void Fiber::yield()
     running->switch_out(false);
 }
 
+void Fiber::stop()
+{
+    state_ = State::stopped;
+    switch_out(false);
+}
+
+void Fiber::come_to_point()
+{
+    if (record_)
+        record_->push_back(site_);
+    if (++points_ == stop_at_)
+        stop();
+}
+
 void fiber_point(struct mem_site *site)
 {
-    coverage_count(site);
+    coverage_count(site, Event::passed);
     Fiber *fiber = running;
     if (!fiber)
         return;
-    fiber->points_++;
-    snprintf(fiber->where_, sizeof fiber->where_, "%s:%d %s", site->file, site->line, site->function);
-    if (fiber->points_ == fiber->stop_at_) {
-        fiber->state_ = Fiber::State::stopped;
-        fiber->switch_out(false);
-    }
+    fiber->site_ = site;
+    fiber->loads_ = false;
+    fiber->come_to_point();
     if (Fiber::at_point)
         Fiber::at_point(*fiber, false);
 }
 
 void fiber_load()
 {
-    if (running && Fiber::at_point)
-        Fiber::at_point(*running, true);
+    Fiber *fiber = running;
+    if (!fiber)
+        return;
+    fiber->loads_ = true;
+    if (fiber->counts_ == Fiber::Points::accesses)
+        fiber->come_to_point();
+    if (Fiber::at_point)
+        Fiber::at_point(*fiber, true);
 }
 
 } // namespace ringtest

@@ -8,6 +8,8 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <string>
+#include <vector>
 
 extern "C" {
 #include "ringbuf/access.h"
@@ -20,31 +22,48 @@ class Fiber
 {
 public:
     enum class State { ready, stopped, done };
+    // What counts as a point: stores and swaps, at which alone shared memory changes, or loads as well.
+    enum class Points { stores, accesses };
     static constexpr uint64_t kNever = UINT64_MAX;
 
-    explicit Fiber(std::function<void()> body);
+    explicit Fiber(std::function<void()> body, Points points = Points::stores);
     ~Fiber(); // wherever it is: what it held stays held, nothing on its stack is destroyed
     Fiber(const Fiber &) = delete;
     Fiber &operator=(const Fiber &) = delete;
 
-    // Runs it until it is about to make its n-th store or swap from now on (n from 1), or to its end. Where it gives the
+    // Runs it until it is about to make its n-th access from now on (n from 1), or to its end. Where it gives the
     // processor back by itself in between (a bounded wait), it gets it again.
     void run(uint64_t stop_before = kNever);
     // The same, and returns where it gives the processor back: true, to be called again.
     bool step(uint64_t stop_before = kNever);
+    // Runs it until it is about to make the nth store or swap of this function from now on. False: it never came there.
+    bool run_to(const char *function, uint32_t nth = 1);
     State state() const
     {
         return state_;
     }
-    // Stores and swaps that it came to so far.
+    // Points that it came to so far.
     uint64_t points() const
     {
         return points_;
     }
-    // Where it stands, "file:line function".
-    const char *where() const
+    // The store or swap that it stands before, or came to last; NULL: none yet.
+    const struct mem_site *site() const
     {
-        return where_;
+        return site_;
+    }
+    bool stands_in(const char *function) const;
+    bool stands_before_load() const
+    {
+        return loads_;
+    }
+    // "file:line function", and whether it is a load behind that.
+    std::string where() const;
+
+    // From now on the points that it comes to are put down there: the store, or the one before the load.
+    void record(std::vector<const struct mem_site *> *points)
+    {
+        record_ = points;
     }
 
     // The one that runs just now; NULL: none, the test itself does.
@@ -52,12 +71,15 @@ public:
     // From inside: gives the processor back to who called run().
     static void yield();
 
-    // Stops at loads, too; used with yield() by who schedules at random.
+    // Called at each access, loads too; used with yield() by who schedules at random.
     static void (*at_point)(Fiber &fiber, bool load);
 
 private:
     friend void fiber_point(struct mem_site *site);
+    friend void fiber_load();
     static void entry(unsigned low, unsigned high);
+    void come_to_point();
+    void stop();
     void switch_in();
     void switch_out(bool last);
 
@@ -69,12 +91,15 @@ private:
     const void *caller_stack_ = nullptr;
     size_t caller_stack_bytes_ = 0;
     State state_ = State::ready;
+    Points counts_;
     uint64_t points_ = 0;
     uint64_t stop_at_ = kNever;
-    char where_[128] = "";
+    const struct mem_site *site_ = nullptr;
+    std::vector<const struct mem_site *> *record_ = nullptr;
+    bool loads_ = false;
 };
 
-// The hook to be set as mem_point_hook where fibers are used.
+// The hooks to be set as mem_point_hook and, for Points::accesses or at_point, as mem_load_hook.
 void fiber_point(struct mem_site *site);
 void fiber_load();
 

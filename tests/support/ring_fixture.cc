@@ -80,9 +80,11 @@ Ring::~Ring()
 View &Ring::view()
 {
     void (*hook)(void) = mem_load_hook;
-    mem_load_hook = nullptr; /* nobody else runs while the list changes */
+    if (hook)
+        mem_load_hook = nullptr; /* no other fiber runs while the list changes */
     views_.emplace_back(*this);
-    mem_load_hook = hook;
+    if (hook) /* threads have none, but they look whether there is one */
+        mem_load_hook = hook;
     return views_.back();
 }
 
@@ -264,8 +266,15 @@ static bool listed(const struct mem_u64 *count, const struct mem_u64 *ids, uint6
 
 bool View::publisher_dead(void *ctx, uint64_t id)
 {
-    World &world = static_cast<View *>(ctx)->world();
-    return listed(&world.dead_publishers_count, world.dead_publishers, id);
+    View *view = static_cast<View *>(ctx);
+    World &world = view->world();
+    if (view->on_publisher_dead)
+        view->on_publisher_dead(view->on_ctx);
+    void (*hook)(void) = mem_load_hook;
+    mem_load_hook = nullptr; /* the kernel says it all at once */
+    bool dead = listed(&world.dead_publishers_count, world.dead_publishers, id);
+    mem_load_hook = hook;
+    return dead;
 }
 
 bool View::reader_dead(void *ctx, uint64_t id)
@@ -278,8 +287,6 @@ bool View::fence(void *ctx)
 {
     View *view = static_cast<View *>(ctx);
     World &world = view->world();
-    if (view->on_fence)
-        view->on_fence(view->on_ctx);
     mem_add_(&world.fences, 1);
     if (look(&world.fence_fails))
         return false;
@@ -289,11 +296,21 @@ bool View::fence(void *ctx)
     return true;
 }
 
+bool View::has_marked() const
+{
+    for (uint32_t i = 0; i < view_.geometry.slot_count; i++)
+        if (slot_state(look(&view_.states[i])) == RING_SLOT_RECLAIMING)
+            return true;
+    return false;
+}
+
 const struct ring_readers *View::readers_copy(void *ctx)
 {
     View *view = static_cast<View *>(ctx);
     if (view->on_copy)
         view->on_copy(view->on_ctx);
+    if (view->on_mark && view->has_marked())
+        view->on_mark(view->on_ctx);
     if (look(&view->world().copy_fails))
         return nullptr;
     const struct mem_u64 *from = static_cast<const struct mem_u64 *>(view->ring_.readers());
@@ -412,10 +429,12 @@ void Reader::leave()
 
 // -- Messages ----------------------------------------------------------------------------------------------------------
 
-static uint8_t pattern(uint32_t who, uint64_t number, uint32_t at)
+// Byte i of a body is the highest of its pattern's i-th word.
+static constexpr uint64_t kPatternStep = 0xc4ceb9fe1a85ec53ull;
+
+static uint64_t pattern(uint32_t who, uint64_t number, uint32_t at)
 {
-    uint64_t x = (number + 1) * 0x9e3779b97f4a7c15ull + who * 0xff51afd7ed558ccdull + at * 0xc4ceb9fe1a85ec53ull;
-    return (uint8_t)(x >> 56);
+    return (number + 1) * 0x9e3779b97f4a7c15ull + who * 0xff51afd7ed558ccdull + at * kPatternStep;
 }
 
 void stamp_write(char *at, uint32_t who, uint64_t number, uint32_t bytes)
@@ -423,8 +442,9 @@ void stamp_write(char *at, uint32_t who, uint64_t number, uint32_t bytes)
     memcpy(at, &who, 4);
     memcpy(at + 4, &bytes, 4);
     memcpy(at + 8, &number, 8);
-    for (uint32_t i = 16; i < bytes; i++)
-        at[i] = (char)pattern(who, number, i);
+    uint64_t word = pattern(who, number, 16);
+    for (uint32_t i = 16; i < bytes; i++, word += kPatternStep)
+        at[i] = (char)(word >> 56);
 }
 
 std::string stamped(uint32_t who, uint64_t number, uint32_t bytes)
@@ -443,8 +463,9 @@ bool stamp_read(const void *body, uint32_t bytes, uint32_t *ret_who, uint64_t *r
     memcpy(ret_who, at, 4);
     memcpy(&said, at + 4, 4);
     memcpy(ret_number, at + 8, 8);
-    for (uint32_t i = 16; i < bytes; i++)
-        if (at[i] != pattern(*ret_who, *ret_number, i))
+    uint64_t word = pattern(*ret_who, *ret_number, 16);
+    for (uint32_t i = 16; i < bytes; i++, word += kPatternStep)
+        if (at[i] != (uint8_t)(word >> 56))
             return false;
     return said == bytes;
 }

@@ -93,8 +93,10 @@ public:
     }
     World &world() const;
 
-    // Called where the ring looks for the fence and before each relax, by tests that put something in between.
-    void (*on_fence)(void *ctx) = nullptr;
+    // Called where the ring asks for the fence, for a copy, whether somebody is dead, and before each relax, by tests that
+    // put something in between.
+    void (*on_mark)(void *ctx) = nullptr;
+    void (*on_publisher_dead)(void *ctx) = nullptr;
     void (*on_relax)(void *ctx) = nullptr;
     void (*on_copy)(void *ctx) = nullptr;
     void *on_ctx = nullptr;
@@ -104,6 +106,7 @@ private:
     static bool publisher_dead(void *ctx, uint64_t id);
     static bool reader_dead(void *ctx, uint64_t id);
     static bool fence(void *ctx);
+    bool has_marked() const;
     static const struct ring_readers *readers_copy(void *ctx);
     static void relax(void *ctx);
     static const struct ring_ops kOps;

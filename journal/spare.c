@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * 1. A spare has no valid header, durably, before it has its name: whatever becomes of the power later, it is never taken for
+ *    the segment that it was, nor does it keep the file of another from being used.
+ * 2. What stands behind the header may be anything: records of another segment do not check in this one.
+ * 3. A file that somebody reads (who holds a read lock on it) becomes no spare, and a spare that somebody still reads is not
+ *    written to: so a reader in a segment that expires reads it to its end.
+ * 4. Spares serve speed alone. What goes wrong with one ends nothing; the file is removed, and does without.
+ */
+#include "journal/spare.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#include "journal/io.h"
+#include "journal/writer.h"
+
+#define NAME_BYTES 23
+#define SUFFIX ".spare"
+/* Made ahead: so much, at least two files. Kept of what expires: so much. */
+#define MADE_BYTES (1u << 20)
+#define KEPT_BYTES (64u << 20)
+#define LEAST 2u
+
+static uint32_t count_for(const struct journal_writer *writer, uint64_t bytes)
+{
+    uint64_t count = bytes >> writer->meta.geometry.segment_shift;
+
+    if (count < LEAST)
+        return LEAST;
+    return count < JOURNAL_SPARES_MAX ? (uint32_t)count : JOURNAL_SPARES_MAX;
+}
+
+static void spare_name(uint64_t number, char name[NAME_BYTES])
+{
+    snprintf(name, NAME_BYTES, "%016llx" SUFFIX, (unsigned long long)number);
+}
+
+/* -- Which there are -------------------------------------------------------------------------------------- */
+
+static int list_one(void *ctx, const char *name)
+{
+    struct journal_spares *spares = ctx;
+    uint64_t number;
+
+    if (!journal_numbered(name, SUFFIX, &number))
+        return 0;
+    spares->next = number >= spares->next ? number + 1 : spares->next;
+    if (spares->count < JOURNAL_SPARES_MAX)
+        spares->numbers[spares->count++] = number;
+    return 0;
+}
+
+/* Those that an earlier writer left. */
+static void list(struct journal_writer *writer)
+{
+    if (writer->spares.listed)
+        return;
+    writer->spares.listed = true;
+    jio_list(writer->folder_fd, list_one, &writer->spares);
+}
+
+/* -- Taking one ------------------------------------------------------------------------------------------- */
+
+static int check_free(int fd, uint64_t file_bytes)
+{
+    struct stat st;
+    int result = jio_is_held(fd); /* clause 3 */
+
+    if (result == 0)
+        result = jio_stat(fd, &st);
+    if (result != 0)
+        return result < 0 ? result : -EBUSY;
+    return (uint64_t)st.st_size == file_bytes ? 0 : -EBADMSG;
+}
+
+static int take_one(struct journal_writer *writer, const char *name, uint64_t segment)
+{
+    char segment_name[JOURNAL_SEGMENT_NAME_BYTES];
+    int fd = journal_file_open(writer->folder_fd, name, true);
+    if (fd < 0)
+        return fd;
+
+    journal_segment_name(segment, segment_name);
+    int result = check_free(fd, journal_segment_file_bytes(&writer->meta));
+    if (result == 0)
+        result = jio_rename(writer->folder_fd, name, writer->folder_fd, segment_name);
+    if (result < 0) {
+        jio_unlink(writer->folder_fd, name);
+        jio_close(fd);
+        return result;
+    }
+    return fd;
+}
+
+int journal_spare_take(struct journal_writer *writer, uint64_t segment, struct journal_segment_file *ret_file)
+{
+    struct journal_spares *spares = &writer->spares;
+    char name[NAME_BYTES];
+
+    list(writer);
+    while (spares->count > 0) {
+        spare_name(spares->numbers[--spares->count], name);
+        int fd = take_one(writer, name, segment);
+        if (fd < 0)
+            continue;
+        *ret_file = (struct journal_segment_file){
+            .fd = fd, .direct = jio_set_direct(fd, true) == 0, .header_due = true, .nothing_kept = true};
+        return 0;
+    }
+    return -ENOENT;
+}
+
+/* -- Making one ------------------------------------------------------------------------------------------- */
+
+static int write_spare(struct journal_writer *writer, int fd)
+{
+    uint64_t bytes = journal_segment_file_bytes(&writer->meta);
+    int result = jio_allocate(fd, 0, bytes);
+
+    if (result < 0 && result != -EOPNOTSUPP && result != -ENOSYS)
+        return result;
+    jio_set_direct(fd, true);
+    result = journal_write_zeros(fd, 0, bytes);
+    return result < 0 ? result : jio_sync_data(fd);
+}
+
+int journal_prepare(struct journal_writer *writer)
+{
+    struct journal_rights rights = journal_rights_of(&writer->meta);
+    struct journal_spares *spares = &writer->spares;
+    char name[NAME_BYTES];
+
+    if (writer->error < 0)
+        return writer->error;
+    if (writer->file_count == 0 || spares->given_up)
+        return 0;
+    list(writer);
+    if (spares->count >= count_for(writer, MADE_BYTES))
+        return 0;
+    spare_name(spares->next, name);
+    int fd = journal_file_make(writer->folder_fd, name, &rights);
+    int result = fd < 0 ? fd : write_spare(writer, fd);
+    jio_close(fd);
+    spares->given_up = result < 0;
+    if (result < 0) {
+        jio_unlink(writer->folder_fd, name);
+        return 0;
+    }
+    spares->numbers[spares->count++] = spares->next++;
+    return 1;
+}
+
+/* -- Keeping what expires --------------------------------------------------------------------------------- */
+
+/* Clause 1. */
+static int blank(int fd)
+{
+    int result = jio_is_held(fd);
+
+    if (result == 0)
+        result = journal_write_zeros(fd, 0, JOURNAL_BLOCK_BYTES);
+    if (result != 0)
+        return result < 0 ? result : -EBUSY;
+    return jio_sync_data(fd);
+}
+
+int journal_spare_keep(struct journal_writer *writer, uint64_t segment)
+{
+    struct journal_spares *spares = &writer->spares;
+    char name[NAME_BYTES], segment_name[JOURNAL_SEGMENT_NAME_BYTES];
+
+    list(writer);
+    if (spares->count >= count_for(writer, KEPT_BYTES))
+        return -EBUSY;
+    journal_segment_name(segment, segment_name);
+    int fd = journal_file_open(writer->folder_fd, segment_name, true);
+    if (fd < 0)
+        return fd;
+    int result = blank(fd);
+    spare_name(spares->next, name);
+    if (result == 0)
+        result = jio_rename(writer->folder_fd, segment_name, writer->folder_fd, name);
+    jio_close(fd);
+    if (result < 0)
+        return result;
+    spares->numbers[spares->count++] = spares->next++;
+    spares->given_up = false; /* there may be room again */
+    return 0;
+}
