@@ -34,7 +34,7 @@ struct sample {
 struct bench_case {
     const char *name;
     struct case_shape shape;
-    double budget[METRICS_MAX]; /* of the ratio, or of the value where there is no limit; 0: none */
+    double budget[METRICS_MAX];   /* of the ratio, or of the value where there is no limit; 0: none */
     double floor_near, floor_far; /* absolute budgets of the first metric */
 };
 
@@ -73,7 +73,8 @@ static void pick(const struct histogram *histogram, double per_unit, double *ret
 }
 
 /* Does `work` between two readings of the bare ping-pong, `trips` each, which are left in run->limit. */
-static int between_readings(struct run *run, size_t trips, int (*work)(struct run *, const struct bench_case *, struct sample *),
+static int between_readings(struct run *run, size_t trips,
+                            int (*work)(struct run *, const struct bench_case *, struct sample *),
                             const struct bench_case *c, struct sample *ret)
 {
     double per_ns = bench_ticks_per_ns();
@@ -211,7 +212,8 @@ static int sample_roll_over(struct run *run, const struct bench_case *c, struct 
     histogram_clear(&run->weir);
     histogram_clear(&run->other);
     int r = case_roll_over(&run->pair, run->options->bus, &c->shape, 2000000, &run->weir, &run->other);
-    double more = ((double)histogram_percentile(&run->weir, 99) - (double)histogram_percentile(&run->other, 99)) / per_us;
+    double more =
+        ((double)histogram_percentile(&run->weir, 99) - (double)histogram_percentile(&run->other, 99)) / per_us;
     *ret = (struct sample){.value = {more > 0 ? more : 0, (double)histogram_percentile(&run->weir, 50) / per_us},
                            .near = 1};
     return r;
@@ -220,9 +222,8 @@ static int sample_roll_over(struct run *run, const struct bench_case *c, struct 
 static int sample_idle(struct run *run, const struct bench_case *c, struct sample *ret)
 {
     double share = 0;
-    int r = c->shape.subscribers
-                ? case_idle(&run->pair, run->options->bus, &c->shape, IDLE_SECONDS, &share)
-                : case_idle_daemon(run->options->bus, run->options->weird, IDLE_SECONDS, &share);
+    int r = c->shape.subscribers ? case_idle(&run->pair, run->options->bus, &c->shape, IDLE_SECONDS, &share)
+                                 : case_idle_daemon(run->options->bus, run->options->weird, IDLE_SECONDS, &share);
     *ret = (struct sample){.value = {share * 100}, .near = 1};
     return r;
 }
@@ -361,7 +362,11 @@ static const struct bench_case throughput_cases[] = {
      .shape = {.exclusive = 1, .payload_bytes = 65536, .segment_bytes = MIB, .memory_limit_bytes = LARGE_SET},
      .budget = {0.8}},
     {.name = "exclusive 64 KiB, in place",
-     .shape = {.exclusive = 1, .payload_bytes = 65536, .segment_bytes = MIB, .memory_limit_bytes = SMALL_SET, .way = CASE_IN_PLACE}},
+     .shape = {.exclusive = 1,
+               .payload_bytes = 65536,
+               .segment_bytes = MIB,
+               .memory_limit_bytes = SMALL_SET,
+               .way = CASE_IN_PLACE}},
     {.name = "shared 4 KiB, 4 MiB set",
      .shape = {.payload_bytes = 4096, .segment_bytes = MIB, .memory_limit_bytes = SMALL_SET},
      .budget = {0.8}},
@@ -384,7 +389,9 @@ static const struct bench_case wakeup_cases[] = {
 };
 
 static const struct bench_case roll_over_cases[] = {
-    {.name = "exclusive 48 B", .shape = {.exclusive = 1, .payload_bytes = 48, .memory_limit_bytes = SMALL_SET}, .budget = {5}},
+    {.name = "exclusive 48 B",
+     .shape = {.exclusive = 1, .payload_bytes = 48, .memory_limit_bytes = SMALL_SET},
+     .budget = {5}},
     {.name = "shared 48 B", .shape = {.payload_bytes = 48, .memory_limit_bytes = SMALL_SET}, .budget = {5}},
 };
 
@@ -394,24 +401,55 @@ static const struct bench_case idle_cases[] = {
 };
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
-#define PERCENTILES {"p50", "p99", "p99.9", "p99.99", "max", NULL}
+#define PERCENTILES                                                                                                    \
+    {                                                                                                                  \
+        "p50", "p99", "p99.9", "p99.99", "max", NULL                                                                   \
+    }
 static const struct bench benches[] = {
-    {"limit", "the bare machine: round trips of one cache line each way, 56 bytes copied on both sides", "ns", PERCENTILES, 0, 1,
-     limit_cases, COUNT(limit_cases), sample_limit},
-    {"copy", "the bare machine: fixed slots copied into shared memory and out of it", "M/s", {NULL}, 0, 1, copy_cases,
-     COUNT(copy_cases), sample_copy},
+    {"limit", "the bare machine: round trips of one cache line each way, 56 bytes copied on both sides", "ns",
+     PERCENTILES, 0, 1, limit_cases, COUNT(limit_cases), sample_limit},
+    {"copy",
+     "the bare machine: fixed slots copied into shared memory and out of it",
+     "M/s",
+     {NULL},
+     0,
+     1,
+     copy_cases,
+     COUNT(copy_cases),
+     sample_copy},
     {"latency", "round trips of two processes beside the bare ping-pong", "ns", PERCENTILES, 0, 1, latency_cases,
      COUNT(latency_cases), sample_latency},
-    {"openloop", "one way at a fixed rate, from when a message was due to when it was received", "ns", PERCENTILES, 0, 1,
-     open_loop_cases, COUNT(open_loop_cases), sample_open_loop},
-    {"throughput", "publishers to one subscriber beside a bare copy ring; fairness: the slowest's part of its share", "M/s",
-     {NULL, "fairness", NULL}, 1, 1, throughput_cases, COUNT(throughput_cases), sample_throughput},
-    {"fanout", "one publisher to several subscribers", "M/s", {NULL}, 0, 1, fan_out_cases, COUNT(fan_out_cases),
+    {"openloop", "one way at a fixed rate, from when a message was due to when it was received", "ns", PERCENTILES, 0,
+     1, open_loop_cases, COUNT(open_loop_cases), sample_open_loop},
+    {"throughput",
+     "publishers to one subscriber beside a bare copy ring; fairness: the slowest's part of its share",
+     "M/s",
+     {NULL, "fairness", NULL},
+     1,
+     1,
+     throughput_cases,
+     COUNT(throughput_cases),
+     sample_throughput},
+    {"fanout",
+     "one publisher to several subscribers",
+     "M/s",
+     {NULL},
+     0,
+     1,
+     fan_out_cases,
+     COUNT(fan_out_cases),
      sample_fan_out},
-    {"wakeup", "a blocked subscriber beside a bare futex wake", "us", PERCENTILES, 0, 0, wakeup_cases, COUNT(wakeup_cases),
-     sample_wakeup},
-    {"rollover", "what the publish that rolls over takes more at p99, and its p50", "us", {"more", "p50", NULL}, 0, 0,
-     roll_over_cases, COUNT(roll_over_cases), sample_roll_over},
+    {"wakeup", "a blocked subscriber beside a bare futex wake", "us", PERCENTILES, 0, 0, wakeup_cases,
+     COUNT(wakeup_cases), sample_wakeup},
+    {"rollover",
+     "what the publish that rolls over takes more at p99, and its p50",
+     "us",
+     {"more", "p50", NULL},
+     0,
+     0,
+     roll_over_cases,
+     COUNT(roll_over_cases),
+     sample_roll_over},
     {"idle", "what waiting costs, in percent of a core", "%", {NULL}, 0, 0, idle_cases, COUNT(idle_cases), sample_idle},
 };
 

@@ -364,7 +364,8 @@ static int fan_out_parent(struct pair *pair, void *ctx)
     return r;
 }
 
-int case_fan_out(struct pair *pair, const char *bus, const struct case_shape *shape, uint64_t messages, double *ret_rate)
+int case_fan_out(struct pair *pair, const char *bus, const struct case_shape *shape, uint64_t messages,
+                 double *ret_rate)
 {
     struct work work = {.bus = bus, .shape = shape, .count = messages};
     int r = run(pair, at_least_one(shape->subscribers), fan_out_parent, fan_out_child, &work);

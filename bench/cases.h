@@ -10,7 +10,7 @@ enum case_way { CASE_COPY, CASE_IN_PLACE, CASE_BATCH };
 /* What a case does; not every case uses all of it. */
 struct case_shape {
     int exclusive;
-    size_t payload_bytes; /* at least 16 */
+    size_t payload_bytes;                       /* at least 16 */
     uint64_t segment_bytes, memory_limit_bytes; /* 0: default */
     enum case_way way;
     size_t publishers, subscribers; /* 0: one */
@@ -33,7 +33,8 @@ int case_open_loop(struct pair *pair, const char *bus, const struct case_shape *
 int case_fan_in(struct pair *pair, const char *bus, const struct case_shape *shape, uint64_t messages, double *ret_rate,
                 double *ret_fairness);
 /* One publisher to subscribers that it waits for: messages a second until the last one has them all. */
-int case_fan_out(struct pair *pair, const char *bus, const struct case_shape *shape, uint64_t messages, double *ret_rate);
+int case_fan_out(struct pair *pair, const char *bus, const struct case_shape *shape, uint64_t messages,
+                 double *ret_rate);
 /* A subscriber blocked in weir_sub_next(), woken by a publish. Adds nanoseconds. */
 int case_wakeup(struct pair *pair, const char *bus, const struct case_shape *shape, size_t wakes,
                 struct histogram *histogram);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "bench/histogram.h"
 
-#include <math.h>
 #include <string.h>
 
 static uint32_t bucket_of(uint64_t value)
@@ -50,8 +49,8 @@ void histogram_merge(struct histogram *into, const struct histogram *from)
 /* *ret_below: how many are not above the value. */
 static uint64_t value_at(const struct histogram *histogram, double percent, uint64_t *ret_below)
 {
-    uint64_t wanted = (uint64_t)ceil((double)histogram->count * percent / 100);
-    uint64_t below = 0;
+    double exact = (double)histogram->count * percent / 100;
+    uint64_t wanted = (uint64_t)exact + ((double)(uint64_t)exact < exact ? 1 : 0), below = 0;
     if (wanted == 0)
         wanted = 1;
     for (uint32_t i = 0; i < HISTOGRAM_BUCKETS; i++) {
@@ -76,13 +75,15 @@ void histogram_print(const struct histogram *histogram, FILE *stream, double per
 {
     fprintf(stream, "%12s %14s %10s %14s\n\n", "Value", "Percentile", "TotalCount", "1/(1-Percentile)");
     uint64_t below = 0;
+    double halves = 2; /* 100 / (100 - percent), rounded up to a power of two */
     for (double percent = 0; histogram->count > 0 && below < histogram->count;) {
         uint64_t value = value_at(histogram, percent, &below);
         if (below < histogram->count)
             fprintf(stream, "%12.3f %1.12f %10llu %14.2f\n", (double)value / per_unit, percent / 100,
                     (unsigned long long)below, 100 / (100 - percent));
-        /* Five lines for each halving of what is left. */
-        percent += 100 / (exp2(floor(log2(100 / (100 - percent))) + 1) * 5);
+        while (100 / (100 - percent) >= halves)
+            halves *= 2;
+        percent += 100 / (halves * 5); /* five lines for each halving of what is left */
     }
     fprintf(stream, "%12.3f %1.12f %10llu\n", (double)histogram->max / per_unit, 1.0,
             (unsigned long long)histogram->count);

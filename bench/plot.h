@@ -20,7 +20,8 @@ struct plot {
 };
 
 /* Adds a round to the curve of its case and place. -ENOMEM. */
-int plot_add(struct plot *plot, const char *name, int near, const struct histogram *weir, const struct histogram *limit);
+int plot_add(struct plot *plot, const char *name, int near, const struct histogram *weir,
+             const struct histogram *limit);
 /*
  * Writes DIRECTORY/NAME.hgrm and NAME-limit.hgrm, in ns, and FILE; either may be NULL. Says on stderr what it could not do
  * and returns the error.

@@ -74,8 +74,8 @@ static void print_json(const struct report_row *row, int ok)
 {
     struct utsname machine;
     uname(&machine);
-    printf("{\"bench\":\"%s\",\"case\":\"%s%s%s\",\"cores\":\"%s\",\"value\":%.6g,\"unit\":\"%s\",", row->bench, row->name,
-           row->metric ? " " : "", row->metric ? row->metric : "", row->place, row->value, row->unit);
+    printf("{\"bench\":\"%s\",\"case\":\"%s%s%s\",\"cores\":\"%s\",\"value\":%.6g,\"unit\":\"%s\",", row->bench,
+           row->name, row->metric ? " " : "", row->metric ? row->metric : "", row->place, row->value, row->unit);
     if (row->limit > 0)
         printf("\"limit\":%.6g,\"ratio\":%.4f,", row->limit, row->ratio);
     else
@@ -84,7 +84,8 @@ static void print_json(const struct report_row *row, int ok)
         printf("\"budget\":%.4g,\"within\":%s,", row->budget, ok ? "true" : "false");
     else
         printf("\"budget\":null,\"within\":null,");
-    printf("\"rounds\":%zu,\"kernel\":\"%s\",\"machine\":\"%s\",\"processor\":\"%s\",\"processors\":%ld,\"governor\":\"%s\"}\n",
+    printf("\"rounds\":%zu,\"kernel\":\"%s\",\"machine\":\"%s\",\"processor\":\"%s\",\"processors\":%ld,\"governor\":"
+           "\"%s\"}\n",
            row->rounds, machine.release, machine.machine, processor(), sysconf(_SC_NPROCESSORS_ONLN), governor());
 }
 
@@ -93,7 +94,8 @@ static void print_line(const struct report_row *row, int ok)
     char budget[32] = "", name[64];
     snprintf(name, sizeof name, "%s%s%s", row->name, row->metric ? " " : "", row->metric ? row->metric : "");
     if (row->budget > 0)
-        snprintf(budget, sizeof budget, "%s %.4g%s", row->budget_is_floor ? ">=" : "<=", row->budget, ok ? "" : "  MISSED");
+        snprintf(budget, sizeof budget, "%s %.4g%s", row->budget_is_floor ? ">=" : "<=", row->budget,
+                 ok ? "" : "  MISSED");
     printf("%-11s %-38s %-5s", row->bench, name, row->place);
     print_number(row->value, row->unit, 1);
     print_number(row->limit, row->unit, row->limit > 0);

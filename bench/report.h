@@ -8,7 +8,7 @@ struct report_row {
     const char *bench;
     const char *name;   /* of the case */
     const char *metric; /* of its figures: "p50"; NULL: it has one */
-    const char *place; /* "near", "far", "" */
+    const char *place;  /* "near", "far", "" */
     const char *unit;
     double value, limit; /* medians; limit 0: none */
     double ratio;        /* median of the paired ratios; 0: none */

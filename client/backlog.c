@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "client/subscriber.h"
@@ -45,6 +46,19 @@ static int open_journal(struct weir_sub *sub)
     return r;
 }
 
+/* For want of descriptors or memory, or of an answer from the disk: what the journal has is not known now. */
+static bool is_lack(int error)
+{
+    return error == -EMFILE || error == -ENFILE || error == -ENOMEM || error == -EIO || error == -EINTR;
+}
+
+static int fail_journal(const struct weir_sub *sub, uint64_t position, int error)
+{
+    int told = error == -EMFILE || error == -ENFILE ? -ENOMEM : error; /* of the closed list: "or handles" */
+    return fail(told, "journal of ring %s at position %llu: %s", sub->attachment.view.identity.name,
+                (unsigned long long)position, strerror(-error));
+}
+
 void backlog_close(struct weir_sub *sub)
 {
     journal_reader_close(sub->journal);
@@ -60,14 +74,19 @@ static bool seek_memory(struct weir_sub *sub, uint64_t position)
     return true;
 }
 
-/* True when the journal has a file for the position; the reader stands there. */
-MEM_COLD static bool seek_journal(struct weir_sub *sub, uint64_t position)
+/* 1: the journal has a file for the position, and the reader stands there. 0: it has none. Or an error: not known now. */
+MEM_COLD static int seek_journal(struct weir_sub *sub, uint64_t position)
 {
-    if (!journaled(sub) || open_journal(sub) < 0 || journal_reader_seek(sub->journal, position) < 0)
-        return false;
+    if (!journaled(sub))
+        return 0;
+    int r = open_journal(sub);
+    if (r == 0)
+        r = journal_reader_seek(sub->journal, position);
+    if (r < 0)
+        return is_lack(r) ? r : 0;
     ring_reader_outside(&sub->reader, position);
     sub->in_journal = true;
-    return true;
+    return 1;
 }
 
 /* Memory, else journal; else it stays outside of memory at the position, and the next fetch finds the gap. */
@@ -75,7 +94,7 @@ int backlog_seek(struct weir_sub *sub, uint64_t position)
 {
     if (position % RING_UNIT_BYTES)
         return fail(-EINVAL, "%llu is not the position of a record", (unsigned long long)position);
-    if (!seek_memory(sub, position) && !seek_journal(sub, position)) {
+    if (!seek_memory(sub, position) && seek_journal(sub, position) <= 0) {
         ring_reader_outside(&sub->reader, position);
         sub->in_journal = false;
     }
@@ -114,7 +133,7 @@ static int walk_memory(struct weir_sub *sub, uint64_t position)
 static int walk_journal(struct weir_sub *sub, uint64_t position)
 {
     struct ring_item item;
-    if (!seek_journal(sub, position & ~(segment_bytes(sub) - 1)))
+    if (seek_journal(sub, position & ~(segment_bytes(sub) - 1)) <= 0)
         return 0;
     int r = 1;
     while (r > 0 && journal_reader_position(sub->journal) < position)
@@ -145,28 +164,37 @@ int backlog_seek_checked(struct weir_sub *sub, uint64_t position)
     return backlog_seek(sub, position);
 }
 
-/* The start of the first segment at or above `from` that memory or journal has. */
-static uint64_t next_kept(struct weir_sub *sub, uint64_t from_segment)
+/* The start of the first segment at or above `from` that memory or journal has, UINT64_MAX: none; or an error: not known. */
+static int next_kept(struct weir_sub *sub, uint64_t from_segment, uint64_t *ret_position)
 {
     uint64_t next = UINT64_MAX, segment;
     if (ring_oldest_segment(&sub->attachment.view, from_segment, &segment) == 0)
         next = segment;
-    int fd = journaled(sub) ? journal_directory(sub) : -1;
+    int fd = journaled(sub) ? journal_directory(sub) : -ENOENT;
+    int r = fd;
     if (fd >= 0) {
-        if (journal_oldest_segment(fd, from_segment, &segment) == 0 && segment < next)
+        r = journal_oldest_segment(fd, from_segment, &segment);
+        if (r == 0 && segment < next)
             next = segment;
         close(fd);
     }
-    return next == UINT64_MAX ? UINT64_MAX : next << sub->attachment.view.geometry.segment_shift;
+    if (is_lack(r))
+        return r;
+    *ret_position = next == UINT64_MAX ? UINT64_MAX : next << sub->attachment.view.geometry.segment_shift;
+    return 0;
 }
 
 int backlog_seek_oldest(struct weir_sub *sub)
 {
     uint64_t oldest = 0;
     for (uint32_t round = 0; round < 64; round++) { /* it may be reused before we are there */
-        oldest = next_kept(sub, 0);
-        if (seek_memory(sub, oldest) || seek_journal(sub, oldest))
+        int r = next_kept(sub, 0, &oldest);
+        if (r == 0 && seek_memory(sub, oldest))
             return 0;
+        if (r == 0)
+            r = seek_journal(sub, oldest);
+        if (r != 0)
+            return r < 0 ? fail_journal(sub, oldest, r) : 0;
     }
     return backlog_seek(sub, oldest);
 }
@@ -189,15 +217,18 @@ static int ledger_reason(uint32_t reason)
                                          : WEIR_GAP_DAMAGED;
 }
 
-/* What the ledger says of the position: 1 and the gap is told. */
+/* What the ledger says of the position: 0: nothing; -EPIPE: the gap is told; or an error: not known. */
 static int gap_from_ledger(struct weir_sub *sub, uint64_t position)
 {
     struct journal_gap gap;
-    int fd = journaled(sub) ? journal_directory(sub) : -1;
-    if (fd < 0)
-        return 0;
-    int r = journal_find_gap(fd, position, &gap);
-    close(fd);
+    int fd = journaled(sub) ? journal_directory(sub) : -ENOENT;
+    int r = fd;
+    if (fd >= 0) {
+        r = journal_find_gap(fd, position, &gap);
+        close(fd);
+    }
+    if (is_lack(r))
+        return fail_journal(sub, position, r);
     if (r < 0 || gap.to <= position)
         return 0;
     return tell_gap(sub, position, gap.to, ledger_reason(gap.reason));
@@ -210,9 +241,12 @@ MEM_COLD static int gap_to_next(struct weir_sub *sub, uint64_t position)
     if (r < 0)
         return r;
     uint64_t segment = position >> sub->attachment.view.geometry.segment_shift;
-    uint64_t to = next_kept(sub, segment);
-    if (to <= position) /* the segment came back between two looks (a reclaim undone): it is read next time */
-        to = next_kept(sub, segment + 1);
+    uint64_t to;
+    r = next_kept(sub, segment, &to);
+    if (r == 0 && to <= position) /* the segment came back between two looks (a reclaim undone): it is read next time */
+        r = next_kept(sub, segment + 1, &to);
+    if (r < 0)
+        return fail_journal(sub, position, r);
     if (to == UINT64_MAX || to <= position)
         return 0;
     return tell_gap(sub, position, to, journaled(sub) ? WEIR_GAP_EXPIRED : WEIR_GAP_OVERWRITTEN);
@@ -264,8 +298,7 @@ MEM_COLD static int fetch_journal(struct weir_sub *sub, struct ring_item *ret_it
         return seek_memory(sub, position) ? 0 : gap_to_next(sub, position);
     if (r == -EBADMSG)
         return skip_damage(sub, position, limit);
-    return fail(r, "journal of ring %s at position %llu: %s", sub->attachment.view.identity.name,
-                (unsigned long long)position, weir_strerror(r));
+    return fail_journal(sub, position, r);
 }
 
 int backlog_fetch(struct weir_sub *sub, struct ring_item *ret_item)
@@ -285,7 +318,10 @@ int backlog_fetch(struct weir_sub *sub, struct ring_item *ret_item)
         if (r == -EBADMSG)
             return damaged_memory(sub);
         uint64_t position = ring_reader_position(&sub->reader);
-        if (!seek_journal(sub, position) && (r = gap_to_next(sub, position)) < 0)
+        r = seek_journal(sub, position);
+        if (r < 0)
+            return fail_journal(sub, position, r);
+        if (r == 0 && (r = gap_to_next(sub, position)) < 0)
             return r;
     }
     return 0;
@@ -312,7 +348,10 @@ int backlog_look(struct weir_sub *sub, bool *ret_pending)
     /* Lapped, past a stopped publisher's claim: go where the ring still is. */
     uint64_t position = ring_reader_position(&sub->reader);
     uint64_t segment = position >> sub->attachment.view.geometry.segment_shift;
-    uint64_t to = next_kept(sub, segment + 1);
+    uint64_t to;
+    r = next_kept(sub, segment + 1, &to);
+    if (r < 0)
+        return fail_journal(sub, position, r);
     if (to == UINT64_MAX || segment >= end_segment(sub))
         return 0;
     return tell_gap(sub, position, to, WEIR_GAP_OVERWRITTEN);

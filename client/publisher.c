@@ -259,7 +259,8 @@ static int need_scratch(struct weir_pub *pub, const struct ring_meta *meta)
     return 0;
 }
 
-MEM_HOT int weir_pub_send(struct weir_pub *pub, const void *data, size_t data_bytes, int64_t timeout_ns, uint64_t *ret_position)
+MEM_HOT int weir_pub_send(struct weir_pub *pub, const void *data, size_t data_bytes, int64_t timeout_ns,
+                          uint64_t *ret_position)
 {
     if (__builtin_expect(pub->state.producer != NULL, 0)) {
         struct weir_message message = {.data = data, .data_bytes = data_bytes};
@@ -287,7 +288,7 @@ MEM_HOT int weir_pub_send(struct weir_pub *pub, const void *data, size_t data_by
 }
 
 MEM_HOT int weir_pub_send_message(struct weir_pub *pub, const struct weir_message *message, int64_t timeout_ns,
-                          uint64_t *ret_position)
+                                  uint64_t *ret_position)
 {
     void *data;
     if (message->data_bytes && !message->data)
@@ -302,8 +303,8 @@ MEM_HOT int weir_pub_send_message(struct weir_pub *pub, const struct weir_messag
 
 /* -- in place ------------------------------------------------------------------------------------------------------ */
 
-MEM_HOT int weir_pub_claim(struct weir_pub *pub, size_t data_bytes, const struct weir_message *message, int64_t timeout_ns,
-                   void **ret_data)
+MEM_HOT int weir_pub_claim(struct weir_pub *pub, size_t data_bytes, const struct weir_message *message,
+                           int64_t timeout_ns, void **ret_data)
 {
     static const struct weir_message plain;
     struct ring_meta meta = {0};
@@ -408,8 +409,8 @@ static int batch_measure(struct weir_pub *pub, const struct weir_message *messag
     return 0;
 }
 
-MEM_HOT int weir_pub_send_batch(struct weir_pub *pub, const struct weir_message *messages, size_t count, int64_t timeout_ns,
-                        uint64_t *ret_positions)
+MEM_HOT int weir_pub_send_batch(struct weir_pub *pub, const struct weir_message *messages, size_t count,
+                                int64_t timeout_ns, uint64_t *ret_positions)
 {
     uint32_t total = 0, first_units = 0, first_body = 0, first_flags = 0, offset = 0;
     uint64_t position = 0, last_sequence = 0, sequence = pub->state.sequence;

@@ -249,7 +249,8 @@ static void step_back(struct weir_sub *sub, const struct ring_item *item)
         backlog_seek(sub, item->position);
 }
 
-MEM_HOT int weir_sub_next_batch(struct weir_sub *sub, struct weir_message *ret_messages, size_t max_count, int64_t timeout_ns)
+MEM_HOT int weir_sub_next_batch(struct weir_sub *sub, struct weir_message *ret_messages, size_t max_count,
+                                int64_t timeout_ns)
 {
     struct ring_item item;
     if (max_count == 0 || max_count > INT32_MAX)
@@ -274,7 +275,7 @@ MEM_HOT int weir_sub_next_batch(struct weir_sub *sub, struct weir_message *ret_m
 }
 
 MEM_HOT int weir_sub_recv(struct weir_sub *sub, void *buffer, size_t buffer_bytes, int64_t timeout_ns,
-                  struct weir_message *ret_message)
+                          struct weir_message *ret_message)
 {
     struct ring_item item;
     int r = next_item(sub, timeout_ns, &item);

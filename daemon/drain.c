@@ -213,6 +213,16 @@ static void drain_nap(struct drain_thread *thread, uint32_t bell, uint64_t nap_n
     doze(words, count, (int64_t)nap_ns);
 }
 
+/* One thing at a time, so that what comes meanwhile does not wait long. */
+static bool drain_prepare_one(struct drain_thread *thread)
+{
+    for (uint32_t i = 0; i < thread->count; i++) {
+        if (!thread->rings[i]->stopped && drain_ring_prepare(thread->rings[i]))
+            return true;
+    }
+    return false;
+}
+
 /* Nothing was found. Sleeps, unless there is a reason to look again at once. */
 static void drain_rest(struct drain_thread *thread, uint32_t bell, uint64_t due_ns)
 {
@@ -226,6 +236,8 @@ static void drain_rest(struct drain_thread *thread, uint32_t bell, uint64_t due_
         uint64_t now_ns = shm_now_ns();
         uint64_t left_ns = due_ns > now_ns ? due_ns - now_ns : 0;
         nap_ns = left_ns < nap_ns ? left_ns : nap_ns;
+    } else if (drain_prepare_one(thread)) {
+        return;
     } else if (nap_ns >= DRAIN_NAP_ASK_NS && !pending && drain_ask_all(thread)) {
         /* E6 sleep: either a publisher sees that it was asked, or the next round sees its record. */
         mem_fence_full();

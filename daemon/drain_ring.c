@@ -294,6 +294,11 @@ void drain_ring_checkpoint(struct drain_ring *drain, uint64_t now_ns)
         drain_stop(drain, r, "saving names failed");
 }
 
+bool drain_ring_prepare(struct drain_ring *drain)
+{
+    return journal_prepare(drain->binding->writer) > 0;
+}
+
 static int drain_ask_step(void *argument)
 {
     struct drain_ring *drain = argument;

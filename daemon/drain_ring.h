@@ -38,6 +38,8 @@ uint64_t drain_ring_write(struct drain_ring *drain, struct drain_buffer *buffer,
 void drain_ring_sync(struct drain_ring *drain);
 /* When nothing was found for a while: is a dead one's claim in the way? True: it was, and is repaired. */
 bool drain_ring_look(struct drain_ring *drain);
+/* For when there is nothing else to do: gets the journal ready for what comes. True: there may be more of it. */
+bool drain_ring_prepare(struct drain_ring *drain);
 /* Now and then. */
 void drain_ring_checkpoint(struct drain_ring *drain, uint64_t now_ns);
 /* Asks publishers to ring `work`. True: they were not asked before, so fence and look once more before sleeping. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * 1. A spare has no valid header, durably, before it has its name: whatever becomes of the power later, it is never taken for
- *    the segment that it was, nor does it keep the file of another from being used.
+ * 1. A spare has no valid header, durably, before it becomes a segment's file: whatever becomes of the power then, it is not
+ *    taken for the segment that it was. A spare that is found may have one: its new name had not reached the disk yet.
  * 2. What stands behind the header may be anything: records of another segment do not check in this one.
  * 3. A file that somebody reads (who holds a read lock on it) becomes no spare, and a spare that somebody still reads is not
  *    written to: so a reader in a segment that expires reads it to its end.
@@ -36,6 +36,18 @@ static void spare_name(uint64_t number, char name[NAME_BYTES])
     snprintf(name, NAME_BYTES, "%016llx" SUFFIX, (unsigned long long)number);
 }
 
+/* Clause 1; and 3: -EBUSY. */
+static int blank(int fd)
+{
+    int result = jio_is_held(fd);
+
+    if (result == 0)
+        result = journal_write_zeros(fd, 0, JOURNAL_BLOCK_BYTES);
+    if (result != 0)
+        return result < 0 ? result : -EBUSY;
+    return jio_sync_data(fd);
+}
+
 /* -- Which there are -------------------------------------------------------------------------------------- */
 
 static int list_one(void *ctx, const char *name)
@@ -51,13 +63,36 @@ static int list_one(void *ctx, const char *name)
     return 0;
 }
 
+static int blank_found(int folder_fd, uint64_t number)
+{
+    char name[NAME_BYTES];
+
+    spare_name(number, name);
+    int fd = journal_file_open(folder_fd, name, true);
+    if (fd < 0)
+        return fd;
+    int result = blank(fd);
+    jio_close(fd);
+    if (result < 0)
+        jio_unlink(folder_fd, name);
+    return result;
+}
+
 /* Those that an earlier writer left. */
 static void list(struct journal_writer *writer)
 {
-    if (writer->spares.listed)
+    struct journal_spares *spares = &writer->spares;
+    uint32_t count = 0;
+
+    if (spares->listed)
         return;
-    writer->spares.listed = true;
-    jio_list(writer->folder_fd, list_one, &writer->spares);
+    spares->listed = true;
+    spares->given_up = jio_list(writer->folder_fd, list_one, spares) < 0; /* there may be more, of any number */
+    for (uint32_t i = 0; i < spares->count; i++) {
+        if (blank_found(writer->folder_fd, spares->numbers[i]) == 0)
+            spares->numbers[count++] = spares->numbers[i];
+    }
+    spares->count = count;
 }
 
 /* -- Taking one ------------------------------------------------------------------------------------------- */
@@ -153,25 +188,13 @@ int journal_prepare(struct journal_writer *writer)
 
 /* -- Keeping what expires --------------------------------------------------------------------------------- */
 
-/* Clause 1. */
-static int blank(int fd)
-{
-    int result = jio_is_held(fd);
-
-    if (result == 0)
-        result = journal_write_zeros(fd, 0, JOURNAL_BLOCK_BYTES);
-    if (result != 0)
-        return result < 0 ? result : -EBUSY;
-    return jio_sync_data(fd);
-}
-
 int journal_spare_keep(struct journal_writer *writer, uint64_t segment)
 {
     struct journal_spares *spares = &writer->spares;
     char name[NAME_BYTES], segment_name[JOURNAL_SEGMENT_NAME_BYTES];
 
     list(writer);
-    if (spares->count >= count_for(writer, KEPT_BYTES))
+    if (spares->given_up || spares->count >= count_for(writer, KEPT_BYTES))
         return -EBUSY;
     journal_segment_name(segment, segment_name);
     int fd = journal_file_open(writer->folder_fd, segment_name, true);
@@ -185,6 +208,5 @@ int journal_spare_keep(struct journal_writer *writer, uint64_t segment)
     if (result < 0)
         return result;
     spares->numbers[spares->count++] = spares->next++;
-    spares->given_up = false; /* there may be room again */
     return 0;
 }

@@ -242,19 +242,26 @@ static int start_writing(struct journal_file *file)
     return result == -ENOSYS || result == -EINVAL || result == -EOPNOTSUPP || result == -ESPIPE ? 0 : result;
 }
 
-static int put_direct(struct journal_writer *writer, struct journal_file *file, uint64_t offset, const void *bytes_at,
-                      uint64_t bytes)
+/* Where that can be, the header goes with the segment's first bytes, in one write. */
+static int put_header(struct journal_writer *writer, struct journal_file *file, uint64_t offset)
 {
-    int result = 0;
-
-    if (file->header_due && offset == 0)
+    if (!file->header_due)
+        return 0;
+    if (file->direct && offset == 0) {
         journal_segment_fill_header(&writer->meta, file->segment, writer->blocks.header);
-    else if (file->header_due)
-        result = journal_segment_write_header(file->fd, &writer->meta, file->segment);
-    if (result == 0)
-        result = journal_blocks_write(&writer->blocks, file, offset, bytes_at, bytes);
+        return 0;
+    }
     file->header_due = false;
-    return result;
+    return journal_segment_write_header(file->fd, &writer->meta, file->segment);
+}
+
+static int put_bytes(struct journal_writer *writer, struct journal_file *file, uint64_t offset, const void *bytes_at,
+                     uint64_t bytes)
+{
+    if (file->direct)
+        return journal_blocks_write(&writer->blocks, file, offset, bytes_at, bytes);
+    file->unsynced_bytes += bytes;
+    return jio_write(file->fd, bytes_at, bytes, JOURNAL_BLOCK_BYTES + offset);
 }
 
 static int put(struct journal_writer *writer, struct journal_file *file, uint64_t offset, const void *bytes_at,
@@ -263,13 +270,14 @@ static int put(struct journal_writer *writer, struct journal_file *file, uint64_
     uint64_t segment_bytes = journal_segment_bytes(writer->meta.geometry.segment_shift);
 
     file->dirty = true;
-    int result = file->direct ? put_direct(writer, file, offset, bytes_at, bytes)
-                              : jio_write(file->fd, bytes_at, bytes, JOURNAL_BLOCK_BYTES + offset);
+    int result = put_header(writer, file, offset);
+    if (result == 0)
+        result = put_bytes(writer, file, offset, bytes_at, bytes);
+    file->header_due = false;
     if (result == 0 && offset + bytes > file->nothing_from)
         file->nothing_from = offset + bytes;
     if (result == 0)
         result = zeros_behind(file, offset + bytes, bytes, segment_bytes);
-    file->unsynced_bytes += file->direct ? 0 : bytes;
     if (result == 0 && file->unsynced_bytes >= START_WRITING_BYTES)
         result = start_writing(file);
     return result < 0 ? journal_end(writer, result) : 0;

@@ -85,10 +85,12 @@ protected:
                 usleep(500); /* leaves the processors to the others */
         }
     }
-    /* Reads them; where gaps are allowed, they are told. */
-    void read_numbers(const char *ring, int beat, const Line &line, bool gaps = false) const
+    /* Reads each of them. */
+    void read_numbers(const char *ring, int beat, const Line &line) const
     {
-        Sub sub(bus_, ring);
+        SubOptions options;
+        options.gating = !info(ring).journaled;
+        Sub sub(bus_, ring, options);
         ASSERT_EQ(sub.error, 0) << weir_last_error();
         line.say('r');
         weir_message message;
@@ -97,15 +99,10 @@ protected:
             if (r == -ETIMEDOUT)
                 continue;
             uint64_t number = 0;
-            if (r == -EPIPE && gaps) {
-                expected = UINT64_MAX;
-                continue;
-            }
             ASSERT_EQ(r, 0) << weir_last_error();
             ASSERT_EQ(message.data_bytes, sizeof(number));
             memcpy(&number, message.data, sizeof(number));
-            ASSERT_TRUE(number == expected || expected == UINT64_MAX) << number << " instead of " << expected;
-            expected = number + 1;
+            ASSERT_EQ(number, expected++) << "at " << message.position;
             board_->beats[beat]++;
         }
     }
@@ -313,7 +310,7 @@ INSTANTIATE_TEST_SUITE_P(On, HostileScribble,
                          [](const testing::TestParamInfo<Victim> &info) { return std::string(info.param.name); });
 
 /*
- * A publisher writes over every byte that it may write, again and again, with noise and with what looks right. Outcome:
+ * A publisher writes over every byte that it may write, while the others run, with noise and with what looks right. Outcome:
  * whoever uses that ring gets errors of the documented list, or nonsense as records; nobody crashes, nobody hangs, weird
  * goes on, a ring beside it is not disturbed, and the ring can be removed and made again.
  */
@@ -325,12 +322,7 @@ TEST_P(HostileScribble, CostsTheRingItsSenseAndNobodyElseAnything)
                               .with_journal(GetParam().journaled)
                               .with_users(3, 4);
     ASSERT_EQ(create(options), 0) << weir_last_error();
-    ASSERT_EQ(create(RingOptions()
-                         .with_journal(GetParam().journaled)
-                         .with_policy(GetParam().journaled ? WEIR_BLOCK : WEIR_DROP_OLD)
-                         .with_segments(65536, 64),
-                     "other"),
-              0)
+    ASSERT_EQ(create(RingOptions().with_journal(GetParam().journaled).with_segments(65536, 64), "other"), 0)
         << weir_last_error();
     std::unique_ptr<Child> weird;
     if (GetParam().journaled)
@@ -344,37 +336,28 @@ TEST_P(HostileScribble, CostsTheRingItsSenseAndNobodyElseAnything)
     users.push_back(std::make_unique<Child>([&](const Line &) { read_whatever(3, gate); }));
     users.push_back(std::make_unique<Child>([&](const Line &) { look_at_whatever(4); }));
 
-    Child scribbler([&](const Line &) {
-        std::mt19937_64 random(42);
-        Mapped control(path("ring/control")), readers(path("ring/readers")), data(path("ring/data"));
-        ASSERT_TRUE(control.at && readers.at && data.at);
-        for (int round = 0; round < 120; round++) {
-            if (round % 3 == 0) {
-                control.restore();
-                readers.restore();
-                data.restore();
-            }
-            /* The heads last: with them damaged nobody attaches any more. */
-            bool heads = round >= 100 && round % 2;
-            size_t count = round % 5 == 4 ? 0 : 1 + random() % 40;
-            control.scribble(random, heads ? 0 : 256, count);
-            readers.scribble(random, heads ? 0 : 128, count);
-            data.scribble(random, 0, count ? count * 4 : 0);
-            uint64_t beats[5];
-            for (int i = 0; i < 5; i++)
-                beats[i] = board_->beats[i];
-            EXPECT_TRUE(comes_true([&] {
-                for (int i = 0; i < 5; i++)
-                    if (board_->beats[i] < beats[i] + 2 && users[(size_t)i]->pid() > 0)
-                        return false;
-                return true;
-            })) << "hung in round "
-                << round;
-            if (testing::Test::HasFailure())
-                break;
+    std::mt19937_64 random(42);
+    Mapped control(path("ring/control")), readers(path("ring/readers")), data(path("ring/data"));
+    ASSERT_TRUE(control.at && readers.at && data.at);
+    for (int round = 0; round < 60 && !HasFailure(); round++) {
+        if (round % 3 == 0) {
+            control.restore();
+            readers.restore();
+            data.restore();
         }
-    });
-    EXPECT_EQ(scribbler.result(), 0);
+        /* The heads last: with them damaged nobody attaches any more. */
+        bool heads = round >= 50 && round % 2;
+        size_t count = round % 5 == 4 ? 0 : 1 + random() % 40;
+        control.scribble(random, heads ? 0 : 256, count);
+        readers.scribble(random, heads ? 0 : 128, count);
+        data.scribble(random, 0, count ? count * 4 : 0);
+        /* One after the other has to get through a call, lest it be over before anybody met it. */
+        size_t i = (size_t)round % users.size();
+        uint64_t before = board_->beats[i];
+        EXPECT_TRUE(comes_true([&] { return board_->beats[i] > before + 1 || users[i]->ended(); }))
+            << "user " << i << " hangs in round " << round;
+        EXPECT_FALSE(users[i]->ended()) << "user " << i << " in round " << round << ": " << users[i]->result();
+    }
     EXPECT_FALSE(weird && weird->ended()) << text_of_file(disk_ + ".log");
     end_other();
     expect_success(users);
@@ -451,8 +434,11 @@ TEST_P(HostileCut, EndsItsUsersAtMostAndNobodyElse)
     if (lock_file) {
         EXPECT_TRUE(all_go_on());
     } else {
-        for (const auto &user : users) {
-            EXPECT_TRUE(comes_true([&] { return user->ended(); })) << "hangs, or has not noticed";
+        /* A reader at a segment's end, whose publisher ended there, touches nothing that was cut, and waits for ever. */
+        uint64_t before[] = {board_->beats[0], board_->beats[1], board_->beats[2]};
+        for (size_t i = 0; i < users.size(); i++) {
+            EXPECT_TRUE(comes_true([&] { return users[i]->ended() || (i > 0 && board_->beats[i] > before[i] + 100); }))
+                << "user " << i << " hangs";
         }
         Child late([&](const Line &) {
             EXPECT_EQ(Pub(bus_, "ring").error, -EMEDIUMTYPE);
@@ -551,7 +537,7 @@ TEST_F(HostileReader, CannotStallAPublisherByWhateverItWritesForReaders)
             int beat = strcmp(ring, "other") == 0;
             auto goes_on = [&] {
                 uint64_t before = board_->beats[beat];
-                return comes_true([&] { return board_->beats[beat] > before + 5000; });
+                return comes_true([&] { return board_->beats[beat] > before + 2000; });
             };
             Mapped readers(folder + "/readers");
             ASSERT_NE(readers.at, nullptr);
@@ -834,8 +820,8 @@ TEST_F(Hostile, WithoutDescriptorsOpeningFailsCleanlyAndOpenHandlesWork)
 }
 
 /*
- * A reader that has fallen out of memory and may open nothing. Outcome: an error that says so, never a gap: when it may
- * open files again, it reads every record.
+ * A reader that has fallen out of memory and may open nothing. Outcome: -ENOMEM ("or handles"), never a gap: when it may
+ * open files again, it reads every record; one that would begin at the start is refused, not begun further on.
  */
 TEST_F(Hostile, WithoutDescriptorsTheJournalIsAnErrorAndNoGap)
 {
@@ -848,6 +834,15 @@ TEST_F(Hostile, WithoutDescriptorsTheJournalIsAnErrorAndNoGap)
         constexpr int count = 200;
         for (int i = 0; i < count; i++)
             ASSERT_EQ(pub.send(std::to_string(i) + std::string(1000, 'x'), patience), 0) << weir_last_error();
+        size_t count_open = open_count();
+        for (rlim_t most = count_open; most < count_open + 8;
+             most++) { /* enough for the ring, or for its journal too */
+            limit(RLIMIT_NOFILE, most + 6);
+            Sub start(bus_, "ring");
+            limit(RLIMIT_NOFILE, 1024);
+            ASSERT_TRUE(start.error == 0 || start.error == -EMFILE || start.error == -ENOMEM) << weir_last_error();
+            ASSERT_TRUE(start.error < 0 || start.position() == 0) << most << " " << start.position();
+        }
         int got = 0;
         for (int turn = 0; got < count; turn++) {
             ASSERT_LT(turn, 100 * count);
@@ -859,7 +854,7 @@ TEST_F(Hostile, WithoutDescriptorsTheJournalIsAnErrorAndNoGap)
                 ASSERT_EQ(atoi(text_of(message).c_str()), got) << "lost";
                 got++;
             } else {
-                ASSERT_TRUE(r == -EMFILE || r == -EAGAIN || r == -ETIMEDOUT) << r << ": " << weir_last_error();
+                ASSERT_TRUE(r == -ENOMEM || r == -EAGAIN || r == -ETIMEDOUT) << r << ": " << weir_last_error();
             }
         }
     });

@@ -122,7 +122,7 @@ private:
         case 4:
             return sync(writer);
         case 5:
-            return set_meta(writer);
+            return random_() % 2 ? set_meta(writer) : prepare(writer);
         case 6:
             return random_() % 3 ? save_names(writer) : expire(writer);
         default:
@@ -185,6 +185,12 @@ private:
             lease_ = meta.lease;
         }
         return result;
+    }
+
+    static int prepare(struct journal_writer *writer)
+    {
+        int result = journal_prepare(writer);
+        return result < 0 ? result : 0;
     }
 
     int note(struct journal_writer *writer, uint64_t from, uint64_t to, uint32_t reason)

@@ -243,7 +243,7 @@ public:
     /* The rest of the segment, or of so many units; in memory anything may stand in it. */
     const Record &pad(uint32_t units = 0)
     {
-        uint64_t bytes = units ? (uint64_t)units * RING_UNIT_BYTES : room();
+        uint64_t bytes = units ? std::min((uint64_t)units * RING_UNIT_BYTES, room()) : room();
         return put(bytes, RING_PADDING, std::string(bytes - sizeof(struct ring_record), 'p'), 77, 3);
     }
 

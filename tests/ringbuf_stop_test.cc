@@ -279,9 +279,10 @@ TEST_P(Namesake, of_the_dead_is_not_harmed_by_who_comes_late_to_clear_up)
         prepare(unharmed);
         uint64_t accesses = points_of(unharmed, kSecond, late, Fiber::Points::accesses).size();
         /* A sweeper at each access; a publisher, which makes many that have nothing to do with the dead, at some. */
-        uint64_t step = accesses < 1000 || Picker::everything() ? 1 : accesses / 200;
-        for (uint64_t m = 1 + picker.below(step); m <= accesses && !HasFatalFailure(); m += step)
-            goes_unharmed(late, m, m % 2 ? 12 : 33);
+        uint64_t step = accesses < 1000 || Picker::everything() ? 1 : accesses / 100;
+        for (uint32_t bits : {12, 33})
+            for (uint64_t m = 1 + picker.below(step); m <= accesses && !HasFatalFailure(); m += step)
+                goes_unharmed(late, m, bits);
     }
 }
 

@@ -10,7 +10,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /* The parser's functions are its own: the file is part of this one, and the others of cli/ are linked. */
 #define main weir_main
-#include "cli/main.c" /* NOLINT(bugprone-suspicious-include) */
+#include "cli/main.c"
 #undef main
 #include "cli/number.h"
 

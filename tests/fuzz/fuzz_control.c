@@ -19,7 +19,6 @@ static struct ring_view writing, looking, serving;
 static struct ring_publisher_state publishers[ACTORS];
 static struct ring_reader_state readers[ACTORS];
 static bool joined[ACTORS], attached[ACTORS];
-static uint64_t next_mine;
 static bool patched; /* since the only publisher joined */
 static uint8_t before[96u << 10];
 
@@ -40,14 +39,7 @@ static void compare(int file, size_t *used)
 
 /* -- Publishers ---------------------------------------------------------------------------------------------------- */
 
-static uint64_t new_id(struct ring_view *view, bool reader)
-{
-    uint64_t id = reader ? ring_reader_id(view) : ring_publisher_id(view);
-
-    image_kernel.mine[next_mine++ % 8] = id;
-    return id;
-}
-
+/* Who is at work, and who is just joining, is alive. */
 static void join(uint32_t who)
 {
     struct ring_view *view = who == ACTORS - 1 ? &serving : &writing;
@@ -55,11 +47,13 @@ static void join(uint32_t who)
 
     if (joined[who])
         return;
-    id = new_id(view, false);
+    id = image_kernel.mine[2 * ACTORS] = ring_publisher_id(view);
     joined[who] = (who == ACTORS - 1 ? ring_daemon_join(&publishers[who], view, id, 1, 1)
                                      : ring_publisher_join(&publishers[who], view, id, 1, 1)) == 0;
-    if (who < 2 && joined[who] &&
-        !joined[!who]) /* the only one, and what has been written over so far it has yet to see */
+    if (!joined[who])
+        return;
+    image_kernel.mine[who] = id;
+    if (who < 2 && !joined[!who]) /* the only one, and what has been written over so far it has yet to see */
         patched = false;
 }
 
@@ -130,10 +124,15 @@ static void publish_batch(uint32_t who, uint32_t count)
 static void attach(uint32_t who)
 {
     struct ring_view *view = who == ACTORS - 1 ? &serving : &looking;
+    uint64_t id;
 
     if (attached[who])
         return;
-    attached[who] = ring_reader_join(&readers[who], view, new_id(view, true), 1, 1) == 0;
+    id = image_kernel.mine[2 * ACTORS] = ring_reader_id(view);
+    attached[who] = ring_reader_join(&readers[who], view, id, 1, 1) == 0;
+    if (!attached[who])
+        return;
+    image_kernel.mine[ACTORS + who] = id;
     readers[who].gating = who == 1;
 }
 
@@ -356,7 +355,6 @@ static void start(uint32_t kind)
     memset(joined, 0, sizeof(joined));
     memset(attached, 0, sizeof(attached));
     memset(readers, 0, sizeof(readers));
-    next_mine = 0;
     patched = false;
 }
 

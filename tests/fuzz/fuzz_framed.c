@@ -15,7 +15,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 /* The file under test reads from the input instead of a descriptor. */
 static ssize_t read_piece(int fd, void *buffer, size_t bytes);
 #define read read_piece
-#include "cli/source.c" /* NOLINT(bugprone-suspicious-include) */
+#include "cli/source.c"
 #undef read
 
 #define FRAMED 1u

@@ -203,7 +203,6 @@ void Trial::aftermath()
     check_publisher_entries();
     check_reader_entries();
     check_names();
-    check_slots();
     check_messages();
     check_nobody_left();
     audit();

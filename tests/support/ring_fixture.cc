@@ -18,6 +18,30 @@
 namespace ringtest
 {
 
+namespace
+{
+/* No other fiber runs while this lives. Threads run without a hook, but see whether there is one: it stays as it is then. */
+class Undisturbed
+{
+public:
+    Undisturbed() : hook_(mem_load_hook)
+    {
+        if (hook_)
+            mem_load_hook = nullptr;
+    }
+    Undisturbed(const Undisturbed &) = delete;
+    Undisturbed &operator=(const Undisturbed &) = delete;
+    ~Undisturbed()
+    {
+        if (hook_)
+            mem_load_hook = hook_;
+    }
+
+private:
+    void (*hook_)(void);
+};
+} // namespace
+
 std::string position_name(uint64_t start)
 {
     if (start == 0)
@@ -79,12 +103,8 @@ Ring::~Ring()
 
 View &Ring::view()
 {
-    void (*hook)(void) = mem_load_hook;
-    if (hook)
-        mem_load_hook = nullptr; /* no other fiber runs while the list changes */
+    Undisturbed changes; /* the list */
     views_.emplace_back(*this);
-    if (hook) /* threads have none, but they look whether there is one */
-        mem_load_hook = hook;
     return views_.back();
 }
 
@@ -270,11 +290,8 @@ bool View::publisher_dead(void *ctx, uint64_t id)
     World &world = view->world();
     if (view->on_publisher_dead)
         view->on_publisher_dead(view->on_ctx);
-    void (*hook)(void) = mem_load_hook;
-    mem_load_hook = nullptr; /* the kernel says it all at once */
-    bool dead = listed(&world.dead_publishers_count, world.dead_publishers, id);
-    mem_load_hook = hook;
-    return dead;
+    Undisturbed says; /* the kernel, all at once */
+    return listed(&world.dead_publishers_count, world.dead_publishers, id);
 }
 
 bool View::reader_dead(void *ctx, uint64_t id)
@@ -307,8 +324,6 @@ bool View::has_marked() const
 const struct ring_readers *View::readers_copy(void *ctx)
 {
     View *view = static_cast<View *>(ctx);
-    if (view->on_copy)
-        view->on_copy(view->on_ctx);
     if (view->on_mark && view->has_marked())
         view->on_mark(view->on_ctx);
     if (look(&view->world().copy_fails))
@@ -316,6 +331,8 @@ const struct ring_readers *View::readers_copy(void *ctx)
     const struct mem_u64 *from = static_cast<const struct mem_u64 *>(view->ring_.readers());
     for (uint64_t i = 0; i < view->ring_.geometry().readers_bytes / 8; i++)
         view->copy_[i] = look(&from[i]); /* memcpy() of words, in a way that thread sanitizer can follow */
+    if (view->on_copy)
+        view->on_copy(view->on_ctx);
     return reinterpret_cast<const struct ring_readers *>(view->copy_.get());
 }
 

@@ -93,12 +93,12 @@ public:
     }
     World &world() const;
 
-    // Called where the ring asks for the fence, for a copy, whether somebody is dead, and before each relax, by tests that
-    // put something in between.
+    // Called before a copy of the readers is made while a slot is marked, behind each copy, where the ring asks whether
+    // somebody is dead, and before each relax, by tests that put something in between.
     void (*on_mark)(void *ctx) = nullptr;
+    void (*on_copy)(void *ctx) = nullptr;
     void (*on_publisher_dead)(void *ctx) = nullptr;
     void (*on_relax)(void *ctx) = nullptr;
-    void (*on_copy)(void *ctx) = nullptr;
     void *on_ctx = nullptr;
     uint64_t relaxes = 0;
 

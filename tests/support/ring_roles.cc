@@ -114,23 +114,50 @@ static uint64_t marked_segment(Trial &trial)
     return UINT64_MAX;
 }
 
-// A reader comes into the segment after the publisher looked for readers, and before it looks again.
-static void publish_while_a_reader_comes_in(Actor &actor)
+// Reads the first message of the oldest segment, and holds it until the publisher is done.
+struct Guest {
+    Actor reader;
+    struct ring_item item = {};
+    Seen seen = {};
+    bool too_late = false; // it was stopped, and the segment is gone
+
+    void come_in()
+    {
+        uint64_t oldest;
+        if (reader.reader.entry || !reader.join_reader() || ring_oldest_segment(reader.view, 0, &oldest) < 0)
+            return;
+        too_late = ring_reader_seek(&reader.reader, oldest << reader.trial.ring.shape().segment_shift) < 0;
+        if (!too_late && ring_reader_peek(&reader.reader, &item) == 1)
+            look_at(&seen);
+    }
+    bool look_at(Seen *ret_seen) const
+    {
+        *ret_seen = {item.position, item.next, 0, 0};
+        return item.next && seen_read(item.body, item.body_bytes, item.flags, item.tag, ret_seen);
+    }
+    bool leave()
+    {
+        Seen again;
+        bool whole = look_at(&again) && again == seen;
+        if (reader.reader.entry)
+            reader.leave_reader();
+        return whole || too_late;
+    }
+};
+
+// A reader comes into the segment that is about to be reclaimed: between the first look at the readers and the mark, or
+// between the mark and the second look.
+static void publish_while_a_reader_comes_in(Actor &actor, bool marked)
 {
-    Actor other(actor.trial, kSecond);
-    actor.view.on_ctx = &other;
-    actor.view.on_mark = [](void *ctx) {
-        Actor *comes = static_cast<Actor *>(ctx);
-        if (!comes->reader.entry && comes->join_reader())
-            ring_reader_seek(&comes->reader, marked_segment(comes->trial) << comes->trial.ring.shape().segment_shift);
-    };
-    if (!actor.join() || !actor.publish(12))
+    Guest guest = {Actor(actor.trial, kSecond)};
+    actor.view.on_ctx = &guest;
+    auto come_in = [](void *ctx) { static_cast<Guest *>(ctx)->come_in(); };
+    (marked ? actor.view.on_mark : actor.view.on_copy) = come_in;
+    if (!actor.join() || !actor.publish(20))
         return;
     actor.leave();
-    if (other.reader.entry)
-        other.leave_reader();
-    else
-        actor.failed(-ENOENT);
+    if (!guest.leave())
+        actor.failed(-EILSEQ);
 }
 
 // The holder of the name is resolved by another one between the kernel's answer and the search for its entry.
@@ -386,7 +413,10 @@ const std::vector<Role> &roles()
             {"overtakes_a_stopped_roller", kJournaled, publish_and_roll, a_stopped_roller},
             {"enters_the_segment_of_a_stopped_roller", kJournaled, publish_and_roll, a_stopped_winner},
             {"overtakes_a_stopped_reclaimer", kJournaled, publish_and_roll, a_stopped_reclaimer},
-            {"publishes_while_a_reader_comes_in", kJournaled, publish_while_a_reader_comes_in},
+            {"publishes_while_a_reader_comes_in", kJournaled,
+             [](Actor &actor) { publish_while_a_reader_comes_in(actor, false); }},
+            {"publishes_while_a_reader_comes_in_at_the_mark", kJournaled,
+             [](Actor &actor) { publish_while_a_reader_comes_in(actor, true); }},
         };
         add_readers(&all);
         return all;

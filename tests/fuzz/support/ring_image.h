@@ -34,7 +34,7 @@ int image_patch(struct input *input);
  */
 struct image_kernel {
     uint64_t dead;
-    uint64_t mine[8];
+    uint64_t mine[8]; /* alive whatever `dead` says */
     bool no_fence, no_copy;
 };
 extern struct image_kernel image_kernel;
