@@ -127,7 +127,7 @@ static pid_t start_child(struct pair *pair, size_t index, int (*child)(struct pa
 int pair_run(struct pair *pair, size_t children, int (*parent)(struct pair *pair, void *ctx),
              int (*child)(struct pair *pair, size_t index, void *ctx), void *ctx)
 {
-    pid_t pids[PAIR_CHILDREN_MAX];
+    pid_t pids[PAIR_CHILDREN_MAX] = {0};
     size_t started = 0;
     int r = children > PAIR_CHILDREN_MAX ? -EINVAL : 0;
     memset(pair->shared, 0, sizeof *pair->shared);

@@ -2,6 +2,7 @@
 /* Publishing: open, send, batch, in place. What waits for the journal is in confirm.c. */
 #include "client/publisher.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <sched.h>
 #include <stdlib.h>
@@ -274,7 +275,7 @@ MEM_HOT int weir_pub_send(struct weir_pub *pub, const void *data, size_t data_by
     uint32_t units = ring_units(&pub->attachment.view, data_bytes);
     if (units == 0)
         return too_large(pub, data_bytes);
-    uint64_t position;
+    uint64_t position = 0;
     r = claim(pub, units, 0, timeout_ns, &position);
     if (r < 0)
         return r;
@@ -290,12 +291,13 @@ MEM_HOT int weir_pub_send(struct weir_pub *pub, const void *data, size_t data_by
 MEM_HOT int weir_pub_send_message(struct weir_pub *pub, const struct weir_message *message, int64_t timeout_ns,
                                   uint64_t *ret_position)
 {
-    void *data;
+    void *data = NULL;
     if (message->data_bytes && !message->data)
         return fail(-EINVAL, "weir_message.data is NULL");
     int r = weir_pub_claim(pub, message->data_bytes, message, timeout_ns, &data);
     if (r < 0)
         return r;
+    assert(data);
     if (message->data_bytes)
         memcpy(data, message->data, message->data_bytes);
     return weir_pub_commit(pub, message->data_bytes, ret_position);

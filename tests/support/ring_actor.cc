@@ -104,6 +104,7 @@ bool Actor::publish(uint32_t count, uint32_t units)
         int r = wait_while(-EAGAIN, [&] { return ring_claim(&publisher, take, &position); });
         if (r < 0)
             return failed(r);
+        poke(&log.positions[number % ActorLog::kPositions], position);
         uint32_t bytes = put_body(ring_claim_address(&publisher) + sizeof(struct ring_record), number, take);
         ring_commit(&publisher, (uint16_t)who, flags, bytes);
         poke(&log.committed, number + 1);
@@ -125,6 +126,7 @@ bool Actor::publish_batch(uint32_t count)
         return failed(r);
     for (uint32_t i = 0; i < count; i++) {
         uint8_t *body = ring_claim_address(&publisher) + i * units * RING_UNIT_BYTES + sizeof(struct ring_record);
+        poke(&log.positions[(number + i) % ActorLog::kPositions], position + i * units * RING_UNIT_BYTES);
         uint32_t bytes = put_body(body, number + i, units);
         if (i > 0)
             ring_batch_put(&publisher, i * units, units, (uint16_t)who, flags, bytes);

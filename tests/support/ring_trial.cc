@@ -123,6 +123,10 @@ bool Trial::take_over()
             fail("actor " + std::to_string(seen.who) + ": message " + std::to_string(seen.number) + " after " +
                  std::to_string(count) + " messages");
         count = seen.number + 1;
+        uint64_t said = look(&log(seen.who).positions[seen.number % ActorLog::kPositions]);
+        if (seen.position != said)
+            fail("actor " + std::to_string(seen.who) + ": message " + std::to_string(seen.number) + " is at position " +
+                 std::to_string(seen.position) + " and was said to be at " + std::to_string(said));
     }
     uint64_t oldest;
     if (error == -ENOENT && drops_old() &&

@@ -43,6 +43,7 @@ struct Seen {
 struct ActorLog {
     static constexpr uint64_t kIds = 4;
     static constexpr uint64_t kReads = 512;
+    static constexpr uint64_t kPositions = 1024;
     struct mem_u64 ids[kIds]; // of publishers, the last few, each put down before its entry is asked for
     struct mem_u64 id_count;
     struct mem_u64 reader_ids[kIds];
@@ -57,6 +58,7 @@ struct ActorLog {
     struct mem_u64 read_from; // a reader: where it began, what it read
     struct mem_u64 read_count;
     Seen read[kReads];
+    struct mem_u64 positions[kPositions]; // where the last messages were said to be, by their numbers
 };
 
 class Trial
