@@ -84,7 +84,7 @@ int weir_pub_wait(struct weir_pub *pub, uint64_t position, enum weir_level level
     /* Nobody rings a bell for what becomes visible behind a slow claim: look every 0.2 ms. */
     int64_t bound = level == WEIR_VISIBLE ? 200000 : SLEEP_BOUND_NS;
     if (level != WEIR_VISIBLE)
-        raise_want(&control->confirm_want, position + 1);
+        raise_want(level == WEIR_WRITTEN ? &control->written_want : &control->confirm_want, position + 1);
     for (;;) {
         uint64_t seq = ring_bell_ask(&control->progress, &control->progress_want);
         if (!view->ops->fence(view->ctx) && bound > SLEEP_BOUND_PENDING_NS) /* E6 sleep */

@@ -155,16 +155,26 @@ static int64_t drain_copy(struct drain_ring *drain, struct drain_buffer *buffer)
 
 /* -- writing -------------------------------------------------------------------------------------------------------- */
 
+/*
+ * Only those are woken who wait for no more than this: to wake one that waits for the sync takes as long as half of it, and
+ * would have to be done again.
+ */
 static int drain_written_step(void *argument)
 {
     struct drain_ring *drain = argument;
     struct ring_view *view = drain_view(drain);
     struct ring_control *control = view->control;
+    uint64_t before = mem_load_relaxed(&control->written);
     mem_store_release(&control->written, drain->written); /* E8 progress */
     uint64_t visible = mem_load_acquire(&control->visible);
     if (visible < drain->written)
         mem_swap(&control->visible, visible, drain->written); /* a hint: who raced us knew as much */
-    if (ring_bell_news(view, &control->progress, &control->progress_want))
+    if (view->fence_self)
+        mem_fence_full(); /* E6 sleep */
+    else
+        mem_fence_light(); /* E6 sleep */
+    if (mem_load_acquire(&control->written_want) > before &&
+        ring_bell_news(view, &control->progress, &control->progress_want))
         shm_wake_all(bell_futex(&control->progress.seq));
     return 0;
 }

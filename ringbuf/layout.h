@@ -218,7 +218,8 @@ struct ring_control {
     struct mem_u64 confirm_want;  /* somebody waits for this position to be durable */
     struct mem_u64 refused_count; /* by drop-new, all publishers together */
     struct mem_u64 refused_last_ns;
-    uint8_t reserved4[80];
+    struct mem_u64 written_want; /* somebody waits for this position to be written: `progress` is rung for that too */
+    uint8_t reserved4[72];
 
     RING_PAIR_ALIGNED struct mem_u64 next_id; /* ids of publishers, from 1 */
     struct mem_u64 exclusive;                 /* id of the publisher of an exclusive ring, 0: nobody */

@@ -45,17 +45,16 @@
  * PAN-FINDS: -DBURY_LIVING -DREAD_ONLY | -DSAFETY -DNOREDUCE -DBFS | -E | (got[h[((sl*3)+off)].own]==h[((sl*3)+off)].seq)
  * PAN-FINDS: -DNO_READ_AGAIN | -DSAFETY -DNOREDUCE | -E | (got[o]==sent[o])
  * PAN-FINDS: -DEARLY_READY | -DSAFETY -DNOREDUCE | -E | ((h[((sl*3)+off)].n==1)||
- * PAN-FINDS: -DNO_CLEAN | -DSAFETY -DNOREDUCE | -E | (h[((sl*3)+off)].st!=4)
- * PAN-FINDS: -DNO_CLEAN -DNO_JUNK -DSEG=2 | -DSAFETY -DNOREDUCE | -E | ((h[((sl*2)+off)].gen==g)&&
- * PAN-FINDS: -DEXCLUSIVE -DNO_NEXT | -DSAFETY -DNOREDUCE | -E | (h[((sl*3)+off)].st!=4)
+ * PAN-FINDS: -DNO_CLEAN | -DSAFETY -DNOREDUCE | -E | (h[((sl*3)+off)].gen==g)
+ * PAN-FINDS: -DEXCLUSIVE -DNO_NEXT | -DSAFETY -DNOREDUCE | -E | (h[((sl*3)+off)].gen==g)
  * PAN-FINDS: -DEXCLUSIVE -DSTEAL_RIGHT | -DSAFETY -DNOREDUCE | -E | (exclusive==me)
  * PAN-FINDS: -DNO_HELP | -DSAFETY -DNOREDUCE | -E | (h[((sl*3)+off)].st!=0)
  * PAN-FINDS: -DREAD_FIRST | -DSAFETY -DNOREDUCE | -E | ((ok||(agen!=vgen))||(aslot!=s2))
  * PAN-FINDS: -DSTOPS=1 -DSLOTS=2 | -DSAFETY -DNOREDUCE | -E | (drainer_done||
  * PAN-FINDS: -DSTOPS=1 -DSLOTS=3 -DNO_GIVE_UP | -DSAFETY -DNOREDUCE | -E | (drainer_done||
- * PAN-FINDS: -DSEG=2 -DBATCH -DNO_LIFT | -DNP -DNOREDUCE -DNFAIR=3 | -E -l -f | non-progress cycle
- * PAN-FINDS: -DSEG=2 -DNO_TAKE_OVER | -DNP -DNOREDUCE -DNFAIR=3 | -E -l -f | non-progress cycle
- * PAN-FINDS: -DSEG=2 | -DNP -DNOREDUCE -DNFAIR=3 | -E -l -f | non-progress cycle
+ * PAN-FINDS: -DSEG=2 -DBATCH -DNO_LIFT | -O2 -DNP -DNOREDUCE -DNFAIR=3 | -E -l -f | non-progress cycle
+ * PAN-FINDS: -DSEG=2 -DNO_TAKE_OVER | -O2 -DNP -DNOREDUCE -DNFAIR=3 | -E -l -f | non-progress cycle
+ * PAN-FINDS: -DSEG=2 | -O2 -DNP -DNOREDUCE -DNFAIR=3 | -E -l -f | non-progress cycle
  * HAND: -DSEG=2 -DFIGHTS=1 | -DNP -DNOREDUCE -DNFAIR=3 | -E -l -f
  * HAND: -DSTOPS=1 -DSLOTS=3 -DSEG=2 | -DSAFETY -DNOREDUCE | -E
  * HAND: -DSTOPS=1 -DSLOTS=3 -DSEG=2 -DDEATHS=0 -DFIGHTS=1 | -DNP -DNOREDUCE -DNFAIR=3 | -E -l -f
@@ -110,11 +109,6 @@ byte life[PUBS + 1]; /* the last one is the drainer */
 #define H_JUNK 4 /* payload, or left from an earlier segment */
 typedef head_t { byte st; byte own; byte n; byte gen; byte seq };
 head_t h[SLOTS * SEG];
-#ifdef NO_JUNK /* what was never used is zero */
-#define NEVER_USED H_FREE
-#else
-#define NEVER_USED H_JUNK
-#endif
 #define H(sl, o) h[(sl) * SEG + (o)]
 #define SET_HEAD(sl, o, a, b, c, d, e) H(sl, o).st = a; H(sl, o).own = b; H(sl, o).n = c; H(sl, o).gen = d; H(sl, o).seq = e
 
@@ -537,7 +531,7 @@ peek: /* ring_reader_peek(), and the first load of ring_reader_look() */
   if
   :: atomic { (H(sl, off).st == H_READY || H(sl, off).st == H_PAD) ->
 take:
-       assert(H(sl, off).gen == g && off + H(sl, off).n <= SEG);
+       assert(H(sl, off).gen == g); /* nothing of an earlier segment's, nor payload */
        if
        :: (H(sl, off).st == H_READY) ->
           assert(got[H(sl, off).own] == H(sl, off).seq);
@@ -551,7 +545,7 @@ take:
 pass:  off = off + n; at_off = off; n = 0; o = 0; st = 0;
        if :: (off == SEG) -> g++; off = 0; at_off = 0; drained = g :: else fi };
 progress: if :: (off == 0) -> goto segment :: else -> goto peek fi
-  :: atomic { (H(sl, off).st == H_JUNK) -> assert(H(sl, off).st != H_JUNK) }
+  :: atomic { (H(sl, off).st == H_JUNK) -> assert(H(sl, off).gen == g) }
 #ifdef EXCLUSIVE
   :: atomic { (running == 0 && H(sl, off).st == H_FREE) -> goto finish }
 #else
@@ -604,7 +598,7 @@ init {
   atomic {
     byte i = 0;
     do :: (i == SLOTS) -> break :: else -> s[i].lock = NONE; s[i].by = NONE; s[i].own = NONE; i++ od;
-    i = 0; do :: (i == SLOTS * SEG) -> break :: else -> h[i].st = NEVER_USED; h[i].gen = NONE; i++ od;
+    i = 0; do :: (i == SLOTS * SEG) -> break :: else -> h[i].st = H_JUNK; h[i].gen = NONE; i++ od;
     s[0].st = S_LIVE; s[0].clean = 1; h[0].st = H_FREE; h[0].gen = 0;
     i = 0; do :: (i == PUBS) -> break :: else -> ann[i] = NONE; run publisher(i); i++ od;
     run drainer(); run killer(); run watchdog()
