@@ -6,7 +6,8 @@
  *              rename when it can be put together
  *   names      last sequences of named publishers, positions of cursors, as of a position; replaced by rename
  *   %016x.seg  one per segment, by number: a header block, then the segment's bytes as in memory
- *   %016x.spare  files for segments to come, without a header; what else is in them means nothing
+ *   %016x.spare
+ *              files for segments to come; what is in them means nothing
  *   *.new      what a rename has not reached yet; left by a death, it means nothing
  *
  * A segment has one epoch, since an epoch starts at a segment above all that was ever leased; so a segment file made ahead

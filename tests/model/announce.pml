@@ -22,6 +22,7 @@
  * PAN: -DREADERS=1 | -DSAFETY | -E
  * PAN: -DREADERS=1 -DREAD_ONLY | -DSAFETY | -E
  * PAN: -DREADERS=1 -DGATE | -DSAFETY | -E
+ * PAN: -DREADERS=1 -DGATE -DROLLERS=1 -DSLOTS=3 -DLAST=4 | -DSAFETY | -E
  * PAN: -DREADERS=1 -DFENCED | -DSAFETY | -E
  * PAN: -DWRITERS=1 | -DSAFETY | -E
  * PAN: -DWRITERS=1 -DFENCED | -DSAFETY | -E
@@ -32,7 +33,7 @@
  * PAN-FINDS: -DREADERS=1 -DNO_UNDO | -DSAFETY | -E | (s[i].content==seg)
  * PAN-FINDS: -DREADERS=1 -DLOOK_FIRST | -DSAFETY | -E | (s[i].content==seg)
  * PAN-FINDS: -DREADERS=1 -DPLAIN_STORE | -DSAFETY | -E | (s[i].content==seg)
- * PAN-FINDS: -DREADERS=1 -DGATE -DNO_SECOND_GATE | -DSAFETY | -E | (!(in_order)||
+ * PAN-FINDS: -DREADERS=1 -DGATE -DROLLERS=1 -DSLOTS=3 -DNO_SECOND_GATE | -DSAFETY | -E | !(in_order)||
  * PAN-FINDS: -DWRITERS=1 -DNO_MEMBARRIER | -DSAFETY | -E | .content==b[0].value[0])
  * PAN-FINDS: -DWRITERS=1 -DFENCED -DNO_FENCE | -DSAFETY | -E | .content==b[0].value[0])
  * PAN-FINDS: -DWRITERS=1 -DANNOUNCE_LATE | -DSAFETY | -E | .content==b[0].value[0])
@@ -40,6 +41,7 @@
  * PAN-FINDS: -DWRITERS=1 -DPLAIN_STORE | -DSAFETY | -E | .content==b[0].value[0])
  * PAN-FINDS: -DWRITERS=1 -DNO_RELEASE | -DSAFETY | -E | .content==b[0].value[0])
  * HAND: -DREADERS=1 -DWRITERS=1 | -DSAFETY | -E
+ * HAND: -DREADERS=1 -DGATE -DSLOTS=3 | -DSAFETY | -E
  * HAND: -DREADERS=1 -DWRITERS=1 -DROLLERS=1 -DSLOTS=3 -DLAST=5 | -DSAFETY | -E
  */
 #ifndef READERS
@@ -117,6 +119,14 @@ proctype roller(byte me) {
 
 again:
   atomic { g = agen; sl = aslot; i = 0; k = 0; vst = 0; vgen = 0; o = 0; low = 0; ok = false; if :: (g == LAST) -> goto done :: else fi };
+  /* It entered the segment before: found its slot LIVE, or made it so. */
+  atomic {
+    if
+    :: STATE_IS(sl, S_RESV, g, s[sl].own) -> SET_STATE(sl, S_LIVE, g, NONE)
+    :: (s[sl].st >= S_LIVE && s[sl].gen == g)
+    :: else -> goto again
+    fi
+  };
 #ifdef GATE
   gates = gate; /* readers_copy() */
 #endif

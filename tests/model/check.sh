@@ -58,7 +58,7 @@ search() {
   fi
   sed '/^unreached in/,$d' log
   # shellcheck disable=SC2086
-  [ "$result" = holds ] || spin -t -k "$1.trail" -p -g $4 "$2" 2>/dev/null | tail -n 200
+  [ "$result" = holds ] || spin -t -k "$1.trail" -p -g $4 "$2" 2>/dev/null | tail -n 100
   echo "FAILED: $1 ($4) $result; expected: $3${7:+, $7}"
   return 1
 }
