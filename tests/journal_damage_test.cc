@@ -3,7 +3,7 @@
  * Damaged, cut and torn files: no crash, no record that was never written, none of the good ones lost, and the damage told
  * to the byte. The damage is done byte by byte over whole small journals.
  */
-// test: LINKS weir_journal weir_ringbuf TIMEOUT 300
+// test: LINKS weir_journal weir_ringbuf TIMEOUT 600
 
 #include "tests/journal_support.hh"
 

@@ -3,7 +3,7 @@
  * System calls that fail, at every single call of a life of a journal: nothing that was reported durable is missing
  * afterwards, nothing that was never written is there, no descriptor is left, and the journal opens.
  */
-// test: LINKS weir_journal weir_ringbuf TIMEOUT 300
+// test: LINKS weir_journal weir_ringbuf TIMEOUT 600
 
 #include "tests/journal_life.hh"
 

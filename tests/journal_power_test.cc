@@ -5,7 +5,7 @@
  * there, and the journal opens by itself. A seed gives one case, always the same; failures name it.
  *   WEIR_TEST_SEED=N    that seed alone          WEIR_TEST_SEEDS=N   so many, from 1
  */
-// test: LINKS weir_journal weir_ringbuf TIMEOUT 300
+// test: LINKS weir_journal weir_ringbuf TIMEOUT 600
 
 #include "tests/journal_disk.hh"
 #include "tests/journal_life.hh"

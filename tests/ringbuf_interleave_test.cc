@@ -2,7 +2,7 @@
 // Participants of every kind on one small ring, scheduled at random: before any access to a shared word another one may go
 // on, be stopped for long, or die. A seed gives one schedule, always the same; failures name it.
 //   WEIR_TEST_SEED=N    that seed alone          WEIR_TEST_SEEDS=N   so many, from 1
-// test: LINKS weir_ringbuf TIMEOUT 300
+// test: LINKS weir_ringbuf TIMEOUT 600
 #include <gtest/gtest.h>
 
 #include <cerrno>

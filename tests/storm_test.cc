@@ -13,7 +13,7 @@
  * WEIR_STORM_SECONDS is what each kind gets. The seed is printed; with WEIR_STORM_SEED=SEED the same kills and stops are
  * drawn in the same order, though the kernel schedules as it likes.
  */
-// test: LINKS weir_client weir_journal weir_shm weir_ringbuf PROGRAMS weird_testing TIMEOUT 300
+// test: LINKS weir_client weir_journal weir_shm weir_ringbuf PROGRAMS weird_testing TIMEOUT 600
 
 #include "tests/support/storm_weird.hh"
 
