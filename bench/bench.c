@@ -17,6 +17,7 @@
 #define TRIPS 20000u
 #define CALIBRATION_TRIPS 5000u
 #define WAKES 100u
+#define DEATHS 100u
 #define AREA_BYTES (64u << 20)
 #define IDLE_SECONDS 2.0
 #define OPEN_LOOP_SECONDS 0.5
@@ -219,6 +220,15 @@ static int sample_roll_over(struct run *run, const struct bench_case *c, struct 
     return r;
 }
 
+static int sample_repair(struct run *run, const struct bench_case *c, struct sample *ret)
+{
+    histogram_clear(&run->weir);
+    int r = case_repair(&run->pair, run->options->bus, run->options->weird, &c->shape, DEATHS, &run->weir);
+    ret->near = 1;
+    pick(&run->weir, 1000, ret->value);
+    return r;
+}
+
 static int sample_idle(struct run *run, const struct bench_case *c, struct sample *ret)
 {
     double share = 0;
@@ -395,6 +405,13 @@ static const struct bench_case roll_over_cases[] = {
     {.name = "shared 48 B", .shape = {.payload_bytes = 48, .memory_limit_bytes = SMALL_SET}, .budget = {5}},
 };
 
+static const struct bench_case repair_cases[] = {
+    {.name = "subscriber awake", .budget = {0, 5000}},
+    {.name = "subscriber asleep", .shape = {.asleep = 1}, .budget = {0, 100000}},
+    {.name = "subscriber awake, weird runs", .shape = {.daemon = 1}, .budget = {0, 5000}},
+    {.name = "subscriber asleep, weird runs", .shape = {.asleep = 1, .daemon = 1}, .budget = {0, 5000}},
+};
+
 static const struct bench_case idle_cases[] = {
     {.name = "blocked subscriber", .shape = {.payload_bytes = 48, .subscribers = 1}, .budget = {0.1}},
     {.name = "daemon with one ring", .budget = {0.1}},
@@ -450,6 +467,8 @@ static const struct bench benches[] = {
      roll_over_cases,
      COUNT(roll_over_cases),
      sample_roll_over},
+    {"repair", "a claim of the dead, from the drop of its lock to the receipt of the record behind it", "us", PERCENTILES,
+     0, 0, repair_cases, COUNT(repair_cases), sample_repair},
     {"idle", "what waiting costs, in percent of a core", "%", {NULL}, 0, 0, idle_cases, COUNT(idle_cases), sample_idle},
 };
 

@@ -3,26 +3,21 @@
 
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <ftw.h>
 #include <sched.h>
-#include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include <weir.h>
 
+#include "bench/daemon.h"
+
 #define FORTH "bench-forth"
 #define BACK "bench-back"
 #define BATCH 64
-
-extern char **environ;
 
 struct work {
     const char *bus;
@@ -564,34 +559,13 @@ static int measure_daemon(const char *bus, pid_t pid, double seconds, double *re
     return r;
 }
 
-static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *where)
-{
-    (void)st;
-    (void)type;
-    (void)where;
-    return remove(path);
-}
-
 int case_idle_daemon(const char *bus, const char *weird, double seconds, double *ret_share)
 {
-    char journal[] = "/tmp/weir-bench-XXXXXX";
-    if (!mkdtemp(journal))
-        return -errno;
-    char *arguments[] = {(char *)(uintptr_t)weird, "--bus", (char *)(uintptr_t)bus, "--journal", journal, NULL};
-    posix_spawn_file_actions_t quiet;
-    pid_t pid;
-    int r = -posix_spawn_file_actions_init(&quiet);
-    if (r == 0)
-        r = -posix_spawn_file_actions_addopen(&quiet, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
-    if (r == 0)
-        r = -posix_spawnp(&pid, weird, &quiet, NULL, arguments, environ);
-    posix_spawn_file_actions_destroy(&quiet);
-    if (r == 0) {
-        r = measure_daemon(bus, pid, seconds, ret_share);
-        kill(pid, SIGTERM);
-        while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
-            ;
-    }
-    nftw(journal, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
+    struct bench_daemon daemon;
+    int r = bench_daemon_start(&daemon, bus, weird);
+    if (r < 0)
+        return r;
+    r = measure_daemon(bus, daemon.pid, seconds, ret_share);
+    bench_daemon_stop(&daemon);
     return say(r, weird);
 }

@@ -15,6 +15,7 @@ struct case_shape {
     enum case_way way;
     size_t publishers, subscribers; /* 0: one */
     double rate;                    /* open loop: messages a second */
+    int asleep, daemon;             /* repair: the subscriber does not spin; a daemon serves the ring */
 };
 
 /* Round trips over two rings, one each way; the payload copied in and out on both sides. Adds ticks. */
@@ -41,6 +42,12 @@ int case_wakeup(struct pair *pair, const char *bus, const struct case_shape *sha
 /* How long a publish takes that rolls over to a new segment, and one that does not. Adds ticks. */
 int case_roll_over(struct pair *pair, const char *bus, const struct case_shape *shape, uint64_t messages,
                    struct histogram *rolls, struct histogram *others);
+/*
+ * From the moment that the kernel drops the lock of a publisher that was killed with a claim open, to the receipt of the
+ * record behind that claim. Adds nanoseconds. `weird`: path of the daemon.
+ */
+int case_repair(struct pair *pair, const char *bus, const char *weird, const struct case_shape *shape, size_t deaths,
+                struct histogram *histogram);
 /* Share of a core that a subscriber uses that is blocked for `seconds`. */
 int case_idle(struct pair *pair, const char *bus, const struct case_shape *shape, double seconds, double *ret_share);
 /* Share of a core that the daemon uses that has a ring and nothing to do. `weird`: its path. */

@@ -142,8 +142,8 @@ const struct command bench_command = {
     .defaults = &bench_defaults,
     .arguments_bytes = sizeof bench_defaults,
     .text =
-        "Benches: limit, copy, latency, openloop, throughput, fanout, wakeup, rollover, idle; without names, all of "
-        "them.\n"
+        "Benches: limit, copy, latency, openloop, throughput, fanout, wakeup, rollover, repair, idle; without names, "
+        "all of them.\n"
         "Each figure is the median of rounds that were interleaved with the bare machine doing the same; near and far\n"
         "say how the processors lay to each other then. A missed budget is marked; it does not change the exit "
         "status.\n",
