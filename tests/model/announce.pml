@@ -2,45 +2,49 @@
 /*
  * Announce before you touch (E2): who goes into a segment against who takes its slot for another.
  *   roller     slot_take(), slot_reclaim() and the end of publisher_roll() in ringbuf/roll.c
- *   reader     reader_announce(), enter_segment(), slot_find(), ring_reader_outside(); enter_segment_of() of ringbuf/repair.c
- *              is the same
+ *   reader     reader_announce(), enter_segment(), slot_find(), ring_reader_outside(); enter_segment_of() of
+ *              ringbuf/repair.c is the same
  *   writer     publisher_enter(), one record, the first store of publisher_roll()
- * What readers and writers store stays in their store buffers, for as long as it likes, up to their next locked instruction
- * (x86: loads go ahead of earlier stores, and nothing else; what ARM needs: docs/memory-ordering.md, E2). The membarrier of
- * a roller empties them, one processor after the other. One step is one access to a shared word, or the landing of a store.
+ * What readers and writers store stays in their store buffers, for as long as it likes, up to their next locked
+ * instruction or full fence (x86: loads go ahead of earlier stores, and nothing else; what ARM needs:
+ * docs/memory-ordering.md, E2). Who announces fences, once a segment: announce() in ringbuf/internal.h. -DMEMBARRIER:
+ * it does not, and a roller has everybody fenced between mark and look, which empties the buffers of one processor
+ * after the other. One step is one access to a shared word, or the landing of a store.
  *
  * The promise: what a reader reads and what a writer writes is of the segment that it announced, however long it slept
- * between two steps. -DGATE: a reader of a memory-only ring that gates, and so loses nothing that was in memory when it got
- * in. -DREAD_ONLY: a reader that may not undo a mark waits, or gives up and reads the journal. -DFENCED: everyone fences for
- * itself (RING_FEATURE_FENCED, or a process that may not register): no membarrier.
+ * between two steps. -DGATE: a reader of a memory-only ring that gates, and so loses nothing that was in memory when it
+ * got in. -DREAD_ONLY: a reader that may not undo a mark waits, or gives up and reads the journal.
  *
- * Not in it: what lies in a segment (ring.pml), the journal (handover.pml: here all segments below the last are drained),
- * deaths (ring.pml), the low half of a segment's number in the state word, the look at announcements before the mark (it
- * spares a fence where the answer is known). The choice of the oldest slot is one step: the swap behind it tells when it is
- * wrong. What a roller stores is seen at once, which is the worst for who looks too early.
+ * Not in it: what lies in a segment (ring.pml), the journal (handover.pml: here all segments below the last are
+ * drained), deaths (ring.pml), the low half of a segment's number in the state word, the look at announcements before
+ * the mark (it spares a swap where the answer is known). The choice of the oldest slot is one step: the swap behind it
+ * tells when it is wrong. What a roller stores is seen at once, which is the worst for who looks too early.
  *
  * PAN: -DREADERS=1 | -DSAFETY | -E
  * PAN: -DREADERS=1 -DREAD_ONLY | -DSAFETY | -E
  * PAN: -DREADERS=1 -DGATE | -DSAFETY | -E
  * PAN: -DREADERS=1 -DGATE -DROLLERS=1 -DSLOTS=3 -DLAST=4 | -DSAFETY | -E
- * PAN: -DREADERS=1 -DFENCED | -DSAFETY | -E
+ * PAN: -DREADERS=1 -DMEMBARRIER | -DSAFETY | -E
+ * PAN: -DREADERS=1 -DREAD_ONLY -DMEMBARRIER | -DSAFETY | -E
  * PAN: -DWRITERS=1 | -DSAFETY | -E
- * PAN: -DWRITERS=1 -DFENCED | -DSAFETY | -E
+ * PAN: -DWRITERS=1 -DMEMBARRIER | -DSAFETY | -E
  * PAN: -DREADERS=1 -DWRITERS=1 -DROLLERS=1 | -DSAFETY | -E
- * PAN-FINDS: -DREADERS=1 -DNO_MEMBARRIER | -DSAFETY | -E | (s[i].content==seg)
- * PAN-FINDS: -DREADERS=1 -DFENCED -DNO_FENCE | -DSAFETY | -E | (s[i].content==seg)
+ * PAN: -DREADERS=1 -DWRITERS=1 -DROLLERS=1 -DMEMBARRIER | -DSAFETY | -E
+ * PAN-FINDS: -DREADERS=1 -DNO_FENCE | -DSAFETY | -E | (s[i].content==seg)
+ * PAN-FINDS: -DREADERS=1 -DREAD_ONLY -DNO_FENCE | -DSAFETY | -E | (s[i].content==seg)
  * PAN-FINDS: -DREADERS=1 -DANNOUNCE_LATE | -DSAFETY | -E | (s[i].content==seg)
+ * PAN-FINDS: -DREADERS=1 -DMEMBARRIER -DANNOUNCE_LATE | -DSAFETY | -E | (s[i].content==seg)
  * PAN-FINDS: -DREADERS=1 -DNO_UNDO | -DSAFETY | -E | (s[i].content==seg)
  * PAN-FINDS: -DREADERS=1 -DLOOK_FIRST | -DSAFETY | -E | (s[i].content==seg)
  * PAN-FINDS: -DREADERS=1 -DPLAIN_STORE | -DSAFETY | -E | (s[i].content==seg)
  * PAN-FINDS: -DREADERS=1 -DGATE -DROLLERS=1 -DSLOTS=3 -DNO_SECOND_GATE | -DSAFETY | -E | !(in_order)||
- * PAN-FINDS: -DWRITERS=1 -DNO_MEMBARRIER | -DSAFETY | -E | .content==b[0].value[0])
- * PAN-FINDS: -DWRITERS=1 -DFENCED -DNO_FENCE | -DSAFETY | -E | .content==b[0].value[0])
+ * PAN-FINDS: -DWRITERS=1 -DNO_FENCE | -DSAFETY | -E | .content==b[0].value[0])
  * PAN-FINDS: -DWRITERS=1 -DANNOUNCE_LATE | -DSAFETY | -E | .content==b[0].value[0])
- * PAN-FINDS: -DWRITERS=1 -DLOOK_FIRST | -DSAFETY | -E | .content==b[0].value[0])
+ * PAN-FINDS: -DWRITERS=1 -DMEMBARRIER -DLOOK_FIRST | -DSAFETY | -E | .content==b[0].value[0])
  * PAN-FINDS: -DWRITERS=1 -DPLAIN_STORE | -DSAFETY | -E | .content==b[0].value[0])
  * PAN-FINDS: -DWRITERS=1 -DNO_RELEASE | -DSAFETY | -E | .content==b[0].value[0])
  * HAND: -DREADERS=1 -DWRITERS=1 | -DSAFETY | -E
+ * HAND: -DREADERS=1 -DWRITERS=1 -DMEMBARRIER | -DSAFETY | -E
  * HAND: -DREADERS=1 -DGATE -DSLOTS=3 | -DSAFETY | -E
  * HAND: -DREADERS=1 -DWRITERS=1 -DROLLERS=1 -DSLOTS=3 -DLAST=5 | -DSAFETY | -E
  */
@@ -163,7 +167,7 @@ oldest:
   if :: !ok -> goto oldest :: else fi;
 #endif
   atomic { if :: STATE_IS(i, vst, vgen, o) -> SET_STATE(i, S_RECL, vgen, me); ok = true; o = 0; vst = 0 :: else -> goto oldest fi };
-#if !defined(NO_MEMBARRIER) && !defined(FENCED)
+#ifdef MEMBARRIER
   do
   :: atomic { (k < MEMBERS) -> do :: EMPTY(k) -> break :: else -> DRIP(k) od; k++ }
   :: atomic { (k == MEMBERS) -> k = 0; break }
@@ -216,7 +220,7 @@ announce:
 #ifndef ANNOUNCE_LATE
   atomic { STORE(TO_ANN, seg) };
 #endif
-#if defined(FENCED) && !defined(NO_FENCE)
+#if !defined(MEMBARRIER) && !defined(NO_FENCE)
   EMPTY(me);
 #endif
 look:
@@ -287,7 +291,7 @@ enter:
 #ifndef ANNOUNCE_LATE
   atomic { STORE(TO_ANN, g) };
 #endif
-#if defined(FENCED) && !defined(NO_FENCE)
+#if !defined(MEMBARRIER) && !defined(NO_FENCE)
   EMPTY(me);
 #endif
   atomic { LOAD_STATE(sl); if :: (vst == S_FREE || vgen != g) -> goto enter :: else fi };

@@ -6,24 +6,28 @@
  *               ring_batch_put(), ring_cancel()
  *   members.c   take_exclusive(), ring_publisher_leave()
  *   reader.c    ring_reader_peek(), ring_reader_look(), repair_claim(), by the drain, whose progress lets slots go
+ *   repair.c    enter_segment_of(), resolve_claims(), resolve_slots(), by who sweeps (-DSWEEPER)
  * One step is one access to a shared word, and what follows from it in the process itself. A unit is the smallest
  * allocation; a record has one or two, the second stands for its payload. gen and seq of a header are ghosts for the
  * assertions: the protocol does not look at them, nor at gen of a claim.
  *
- * -DEXCLUSIVE: one publisher at a time. -DBATCH: a record of two units is a batch of two of one unit. -DCANCEL: one claim is
- * cancelled. -DREAD_ONLY: the reader may not write, and skips what the dead claimed. -DGIVE_UP: who waits for a living
- * cleaner pads what is left, so many times (for a stopped one: always). -DLOW: headers are cleaned ahead of need.
- * -DFIGHTS: a mark is taken from the living so many times only.
+ * -DEXCLUSIVE: one publisher at a time. -DBATCH: a record of two units is a batch of two of one unit. -DCANCEL: one
+ * claim is cancelled. -DREAD_ONLY: the reader may not write, and skips what the dead claimed. -DGIVE_UP: who waits for
+ * a living cleaner pads what is left, so many times (for a stopped one: always). -DLOW: headers are cleaned ahead of
+ * need. -DFIGHTS: a mark is taken from the living so many times only.
  *
  * A stopped publisher may stop the others only as DESIGN P1 says: by a claim that is not committed, which
- * ring_reader_claimant() names. The searches with -DNP look for executions that are fair to everyone and in which the drain
- * takes nothing any more. There is one: two who reclaim the same slot take the mark from each other for ever. It takes
- * both, each time, to be inside of the other's fence, and who lost tells its caller -EAGAIN instead of trying again here.
+ * ring_reader_claimant() names. The searches with -DNP look for executions that are fair to everyone and in which the
+ * drain takes nothing any more. There is one: two who reclaim the same slot take the mark from each other for ever. It
+ * takes both, each time, to be inside of the other's fence, and who lost tells its caller -EAGAIN instead of trying
+ * again here.
  *
- * Not in it: store buffers (announce.pml, sleep.pml), subscribers (announce.pml), a table index that is used again
- * (index.pml), the journal (handover.pml: here the drain is the disk), the lease. slot_find() of the drain is one step, since
- * what is not drained keeps its slot; so is the choice of the oldest slot, since the swap behind it tells when it is
- * wrong; so is the preparation of a slot, which nobody looks at meanwhile.
+ * Not in it: store buffers (announce.pml, sleep.pml; ARM: docs/memory-ordering.md), subscribers and gates
+ * (announce.pml), a table index that is used again (index.pml), the journal and the lease (handover.pml: here the drain
+ * is the disk), drop-old (a ring whose every segment counts as drained: announce.pml), names of publishers. A publisher
+ * that rolls over passes by the dead it meets, where publishers_inside() sweeps first: the sweeper does that beside it.
+ * slot_find() of the drain is one step, since what is not drained keeps its slot; so is the choice of the oldest slot,
+ * since the swap behind it tells when it is wrong; so is the preparation of a slot, which nobody looks at meanwhile.
  *
  * PAN: | -DSAFETY -DNOREDUCE | -E
  * PAN: -DSEG=2 | -DSAFETY -DNOREDUCE | -E
@@ -33,6 +37,7 @@
  * PAN: -DPADDING -DCHUNK=2 | -DSAFETY -DNOREDUCE | -E
  * PAN: -DCANCEL | -DSAFETY -DNOREDUCE | -E
  * PAN: -DBATCH -DSEG=2 | -DSAFETY -DNOREDUCE | -E
+ * PAN: -DSWEEPER | -DSAFETY -DNOREDUCE | -E
  * PAN: -DREAD_ONLY | -DSAFETY -DNOREDUCE | -E
  * PAN: -DEXCLUSIVE -DSEG=2 -DMSGS=3 -DDEATHS=2 -DCANCEL | -DSAFETY -DNOREDUCE | -E
  * PAN: -DEXCLUSIVE -DSEG=4 -DMSGS=3 -DDEATHS=2 -DCANCEL -DBATCH -DLOW=2 | -DSAFETY -DNOREDUCE | -E
@@ -43,6 +48,10 @@
  * PAN-FINDS: -DNO_LOOK -DMSGS=3 | -DSAFETY -DNOREDUCE | -E | ((s[sl].gen==g)&&(s[sl].st>=2))
  * PAN-FINDS: -DBURY_LIVING | -DSAFETY -DNOREDUCE | -E | ((h[((sl*3)+off)].st==0)||
  * PAN-FINDS: -DBURY_LIVING -DREAD_ONLY | -DSAFETY -DNOREDUCE -DBFS | -E | (got[h[((sl*3)+off)].own]==h[((sl*3)+off)].seq)
+ * PAN-FINDS: -DSEG=2 -DSWEEPER -DSWEEP_UNANNOUNCED | -DSAFETY -DNOREDUCE | -E | &&(h[((sl*2)+at)].gen==g))
+ * PAN-FINDS: -DSEG=2 -DSWEEPER -DSWEEP_NO_UNDO | -DSAFETY -DNOREDUCE | -E | &&(h[((sl*2)+at)].gen==g))
+ * PAN-FINDS: -DSWEEPER -DSWEEP_NO_HELP | -DSAFETY -DNOREDUCE | -E | ((tend-tn)==at)
+ * PAN-FINDS: -DCLEAN_SHORT | -DSAFETY -DNOREDUCE | -E | (h[((sl*3)+off)].gen==g)
  * PAN-FINDS: -DNO_READ_AGAIN | -DSAFETY -DNOREDUCE | -E | (got[o]==sent[o])
  * PAN-FINDS: -DEARLY_READY | -DSAFETY -DNOREDUCE | -E | ((h[((sl*3)+off)].n==1)||
  * PAN-FINDS: -DNO_CLEAN | -DSAFETY -DNOREDUCE | -E | (h[((sl*3)+off)].gen==g)
@@ -60,6 +69,9 @@
  * HAND: -DSTOPS=1 -DSLOTS=3 -DSEG=2 -DDEATHS=0 -DFIGHTS=1 | -DNP -DNOREDUCE -DNFAIR=3 | -E -l -f
  * HAND: -DMSGS=3 -DPADDING -DGIVE_UP=1 -DDEATHS=2 | -DSAFETY -DNOREDUCE | -E
  * HAND: -DMSGS=3 -DLOW=2 -DCANCEL -DDEATHS=2 | -DSAFETY -DNOREDUCE | -E
+ * HAND: -DSWEEPER -DSEG=2 | -DSAFETY -DNOREDUCE | -E
+ * HAND: -DSWEEPER -DDEATHS=2 | -DSAFETY -DNOREDUCE | -E
+ * HAND: -DSWEEPER -DSTOPS=1 -DSLOTS=3 | -DSAFETY -DNOREDUCE | -E
  * HAND: -DPUBS=3 -DMSGS=1 -DSEG=2 -DSLOTS=3 -DDEATHS=2 | -DSAFETY -DNOREDUCE | -E
  * HAND: -DPUBS=3 -DMSGS=1 -DSTOPS=1 -DSLOTS=3 | -DSAFETY -DNOREDUCE | -E
  */
@@ -99,7 +111,7 @@
 #define RUNS 0
 #define STOPPED 1
 #define DEAD 2
-byte life[PUBS + 1]; /* the last one is the drainer */
+byte life[PUBS + 1]; /* the last one is the sweeper */
 #define IS_DEAD(p) (life[p] == DEAD)
 
 #define H_FREE 0
@@ -129,7 +141,12 @@ slot_t s[SLOTS];
 #define SET_STATE(x, a, b, c) s[x].st = a; s[x].gen = b; s[x].own = c
 
 byte agen, aslot;      /* active word */
-byte ann[PUBS];        /* each publisher's announced segment */
+#ifdef SWEEPER
+#define MEMBERS (PUBS + 1)
+#else
+#define MEMBERS PUBS
+#endif
+byte ann[MEMBERS];     /* each publisher's announced segment, and the sweeper's */
 byte drained;          /* segments below it are drained */
 byte exclusive = NONE; /* who has the right to publish, in an exclusive ring */
 
@@ -144,7 +161,7 @@ byte at_slot, at_off; /* where the drainer stands, if it looks */
 
 /* Is there something to be had for the segment behind g, or somebody dead to be put in order? */
 #define INSIDE(p, gen) (ann[p] == gen && !IS_DEAD(p))
-#if PUBS > 2
+#if MEMBERS > 2
 #define ANYBODY(gen) (INSIDE(0, gen) || INSIDE(1, gen) || INSIDE(2, gen))
 #else
 #define ANYBODY(gen) (INSIDE(0, gen) || INSIDE(1, gen))
@@ -225,7 +242,11 @@ claim: /* claim_shared() */
     if :: (off == SEG) -> goto roll :: else fi;
     need = NEED; pad = false;
     if :: (off + need > SEG) -> need = SEG - off; pad = true; goto help :: else fi;
+#ifdef CLEAN_SHORT
+    tgt = off + need
+#else
     if :: (off + need >= SEG) -> tgt = SEG :: else -> tgt = off + need + 1 fi
+#endif
   };
 clean: /* clean_to() */
   atomic {
@@ -266,7 +287,7 @@ other_cleans:
 #endif
   fi;
 help: /* help_last_claim(): before another's claim is displaced from the tail word, it stands in its header */
-#ifndef NO_HELP
+#if !defined(NO_HELP) && !defined(SWEEP_NO_HELP)
   if
   :: (pby != NONE && pby != me) ->
      d_step {
@@ -443,9 +464,9 @@ take: /* slot_take() */
   };
 #ifndef NO_LOOK
   do
-  :: atomic { (k < PUBS && (k == me || !INSIDE(k, vgen))) -> k++ }
-  :: atomic { (k < PUBS && k != me && INSIDE(k, vgen)) -> ok = false; k = PUBS }
-  :: atomic { (k == PUBS) -> k = 0; break }
+  :: atomic { (k < MEMBERS && (k == me || !INSIDE(k, vgen))) -> k++ }
+  :: atomic { (k < MEMBERS && k != me && INSIDE(k, vgen)) -> ok = false; k = MEMBERS }
+  :: atomic { (k == MEMBERS) -> k = 0; break }
   od;
 #endif
   atomic { if :: (agen != g) -> ok = false :: else fi }; /* is_last() */
@@ -499,11 +520,111 @@ proctype killer() {
   :: atomic { (deaths < DEATHS && !fin[2] && !IS_DEAD(2)) -> deaths++; FELL(2, DEAD) }
   :: atomic { (stops < STOPS && !fin[2] && life[2] == RUNS) -> stops++; FELL(2, STOPPED) }
 #endif
+#ifdef SWEEPER
+  :: atomic { (deaths < DEATHS && !IS_DEAD(PUBS)) -> deaths++; life[PUBS] = DEAD }
+  :: atomic { (stops < STOPS && life[PUBS] == RUNS) -> stops++; life[PUBS] = STOPPED }
+#endif
   :: atomic { (stops < STOPS && !fin[0] && life[0] == RUNS) -> stops++; FELL(0, STOPPED) }
   :: atomic { (stops < STOPS && !fin[1] && life[1] == RUNS) -> stops++; FELL(1, STOPPED) }
   :: atomic { (deaths < DEATHS || stops < STOPS) -> deaths = DEATHS; stops = STOPS } /* no more of it */
   od
 }
+
+#ifdef SWEEPER
+/*
+ * ring_sweep() of a process that publishes nothing: what a dead publisher left is put in order beside the drain, which repairs
+ * the same claims. It may die and stop, too.
+ */
+proctype sweeper(byte me) provided (life[me] == RUNS) {
+  byte d, g, sl, at, n, o, st, vst, vgen, tend, tn, tby; bool ok, resolved[2];
+
+look:
+  atomic {
+    g = 0; sl = 0; at = 0; n = 0; o = 0; st = 0; vst = 0; vgen = 0; tend = 0; tn = 0; tby = 0; ok = false;
+    if
+    :: (IS_DEAD(0) && !resolved[0]) -> d = 0
+    :: (IS_DEAD(1) && !resolved[1]) -> d = 1
+    fi
+  };
+  atomic { g = ann[d]; if :: (g == NONE) -> goto slots :: else fi };
+  /* enter_segment_of() */
+#ifndef SWEEP_UNANNOUNCED
+  ann[me] = g;
+#endif
+  atomic { if :: (agen == g) -> sl = aslot :: else -> goto scan fi };
+  atomic { LOAD_STATE(sl); if :: (vst != S_FREE && vgen == g) -> goto found :: else -> sl = 0 fi };
+scan:
+  atomic {
+    vst = 0; vgen = 0; o = 0;
+    if :: (sl == SLOTS) -> sl = 0; goto left :: else fi;
+    LOAD_STATE(sl);
+    if
+    :: (vst >= S_LIVE && vgen == g) -> goto found
+    :: (vst == S_RESV && vgen == g)
+    :: else -> sl++; goto scan
+    fi
+  };
+  atomic { if :: (agen != g || aslot != sl) -> sl++; goto scan :: else fi };
+found:
+#ifndef SWEEP_NO_UNDO
+  if
+  :: (vst == S_RECL) ->
+     atomic { if :: STATE_IS(sl, vst, vgen, o) -> SET_STATE(sl, S_LIVE, g, NONE) :: else fi };
+     atomic { if :: (s[sl].st != S_LIVE || s[sl].gen != g) -> sl = 0; goto left :: else fi }
+  :: else
+  fi;
+#endif
+claims: /* resolve_claims(): the tail, then the header */
+  atomic { vst = 0; vgen = 0; o = 0; st = 0; n = 0; tend = s[sl].end; tn = s[sl].n; tby = s[sl].by };
+  atomic {
+    assert(s[sl].gen == g && s[sl].st != S_FREE && H(sl, at).gen == g);
+    st = H(sl, at).st; o = H(sl, at).own; n = H(sl, at).n;
+    if
+    :: (st == H_FREE) ->
+       if
+       :: (tend <= at) -> goto right
+       :: else -> assert(tend - tn == at); n = tn; o = tby; if :: (o != d) -> goto right :: else fi
+       fi
+    :: else
+    fi;
+    if
+    :: ((st == H_FREE || st == H_CLAIM) && o == d)
+    :: else -> goto next
+    fi
+  };
+  atomic {
+    if
+    :: (H(sl, at).st == st) -> assert(s[sl].gen == g && s[sl].st != S_FREE); SET_HEAD(sl, at, H_PAD, d, n, g, 0)
+    :: else -> goto claims
+    fi;
+next:
+    at = at + n;
+    if :: (at < SEG) -> goto claims :: else fi
+  };
+right: /* to clean */
+  atomic { at = 0; n = 0; o = 0; st = 0; tend = 0; tn = 0; tby = 0; n = s[sl].clean; if :: (s[sl].lock != d) -> goto left :: else fi };
+  atomic { if :: (s[sl].clean == n && s[sl].lock == d) -> s[sl].lock = NONE :: else fi };
+left:
+  atomic { n = 0; sl = 0; ann[me] = NONE };
+slots: /* resolve_slots() */
+  atomic {
+    vst = 0; vgen = 0; o = 0; ok = false;
+    if :: (sl == SLOTS) -> resolved[d] = true; goto look :: else fi;
+    LOAD_STATE(sl);
+    if :: ((vst == S_RESV || vst == S_RECL) && o == d) :: else -> sl++; goto slots fi
+  };
+  atomic { ok = (vst == S_RECL || (agen == vgen && aslot == sl)) };
+  atomic {
+    if
+    :: STATE_IS(sl, vst, vgen, o) ->
+       assert(ok || agen != vgen || aslot != sl);
+       if :: ok -> SET_STATE(sl, S_LIVE, vgen, NONE) :: else -> SET_STATE(sl, S_FREE, 0, NONE) fi
+    :: else
+    fi;
+    sl++; goto slots
+  }
+}
+#endif
 
 /* Everybody stands still: only because all is done, or because of what DESIGN P1 names, and ring_reader_claimant() too. */
 #define CLAIMANT_STOPPED (STOPS > 0 && looks && \
@@ -557,7 +678,12 @@ progress: if :: (off == 0) -> goto segment :: else -> goto peek fi
 #ifndef EXCLUSIVE
   /* ring_reader_look(): the tail word; a claim that was displaced from it since stands in its header by now */
   atomic { if :: (s[sl].end - s[sl].n == off) -> n = s[sl].n; o = s[sl].by; goto ask :: else fi };
-  atomic { assert(H(sl, off).st != H_FREE); n = 0; o = 0; st = 0; goto peek };
+  atomic {
+#ifndef SWEEP_NO_HELP
+    assert(H(sl, off).st != H_FREE);
+#endif
+    n = 0; o = 0; st = 0; goto peek
+  };
 ask: /* repair_claim(): the kernel first, then the header again */
 #ifndef BURY_LIVING
   if
@@ -601,6 +727,9 @@ init {
     i = 0; do :: (i == SLOTS * SEG) -> break :: else -> h[i].st = H_JUNK; h[i].gen = NONE; i++ od;
     s[0].st = S_LIVE; s[0].clean = 1; h[0].st = H_FREE; h[0].gen = 0;
     i = 0; do :: (i == PUBS) -> break :: else -> ann[i] = NONE; run publisher(i); i++ od;
+#ifdef SWEEPER
+    ann[PUBS] = NONE; run sweeper(PUBS);
+#endif
     run drainer(); run killer(); run watchdog()
   }
 }

@@ -2,31 +2,41 @@
 /*
  * Sleep and wake (E6): ringbuf/bell.c, and who uses it:
  *   publisher  commit_head(), ring_bell_news(), shm_wake_all()
- *   sleeper    ring_bell_ask(), the heavy fence, a look, shm_sleep(): wait_next() of client/subscriber.c, wait_for_room() and
- *              weir_pub_wait() of client/
- *   -DDRAIN    drain_rest() of daemon/drain.c: asks, fences and looks once more from the top; sleeps when it asks again and
- *              finds that it need not
+ *   sleeper    ring_bell_ask(), the heavy fence, a look, shm_sleep(): wait_next() of client/subscriber.c,
+ *              wait_for_room() and weir_pub_wait() of client/
+ *   -DDRAIN    drain_rest() of daemon/drain.c: asks, fences and looks once more from the top; sleeps when it asks again
+ *              and finds that it need not
+ *   -DWISH     weir_pub_wait() asks for a position to be written (written_want) before it asks to be woken, and
+ *              drain_written_step() of daemon/drain_ring.c rings for nobody who waits for more
+ *   -DTIMEOUTS a sleep runs out, so many times: wait_next() then neither asks nor fences again while nobody has rung
  *   ringer     attachment_ring(), bell_ring(): rings whatever is wanted
  *   weird      watch_sweep_step() of daemon/supervise.c: after a death (-DDEATHS) it puts in order and rings
- * What a publisher stores stays in its store buffer, for as long as it likes, up to its next locked instruction or system
- * call (x86: loads go ahead of earlier stores, and nothing else; what ARM needs: docs/memory-ordering.md, E6). One
- * step is one access to a shared word; the kernel compares and queues in one. Sleeps have no bound here, so that a lost
- * wake-up is a deadlock: in weir it is a sleep of 50 ms.
+ * What a publisher stores stays in its store buffer, for as long as it likes, up to its next locked instruction or
+ * system call (x86: loads go ahead of earlier stores, and nothing else; what ARM needs: docs/memory-ordering.md, E6).
+ * One step is one access to a shared word; the kernel compares and queues in one. Sleeps have no bound here otherwise,
+ * so that a lost wake-up is a deadlock: in weir it is a sleep of 50 ms.
  *
- * -DOTHERS_REPAIR shows what is left to that bound also while weird runs: it rings for whom it put in order itself; where
- * another publisher was faster with the dead one, nobody makes up for the wake that this one still owed.
+ * -DOTHERS_REPAIR shows what is left to that bound also while weird runs: it rings for whom it put in order itself;
+ * where another publisher was faster with the dead one, nobody makes up for the wake that this one still owed.
  *
- * Not in it: where the fence is refused the sleep is bounded to 5 ms, and that is all; garbage in `want`; wrap of `seq`.
+ * Not in it: where the fence is refused the sleep is bounded to 5 ms, and that is all; garbage in `want`; wrap of
+ * `seq`.
  *
  * PAN: | -DSAFETY | -E
  * PAN: -DSLEEPERS=1 -DRINGS=2 -DNEWS=2 | -DSAFETY | -E
  * PAN: -DFENCED | -DSAFETY | -E
  * PAN: -DDRAIN -DSLEEPERS=1 -DRINGS=2 | -DSAFETY | -E
+ * PAN: -DWISH | -DSAFETY | -E
+ * PAN: -DWISH -DFENCED | -DSAFETY | -E
+ * PAN: -DTIMEOUTS=1 | -DSAFETY | -E
+ * PAN: -DTIMEOUTS=2 -DSLEEPERS=1 -DRINGS=1 | -DSAFETY | -E
  * PAN: -DDEATHS=1 -DSLEEPERS=1 | -DSAFETY -DNOREDUCE | -E
  * PAN: -DDEATHS=2 -DSLEEPERS=1 -DNEWS=2 | -DSAFETY -DNOREDUCE | -E
  * PAN-FINDS: -DNO_MEMBARRIER | -DSAFETY | -E | (awake==2)
  * PAN-FINDS: -DNO_MEMBARRIER -DDRAIN -DSLEEPERS=1 | -DSAFETY | -E | (awake==1)
  * PAN-FINDS: -DFENCED -DNO_FENCE | -DSAFETY | -E | (awake==2)
+ * PAN-FINDS: -DWISH -DWISH_LATE | -DSAFETY | -E | (awake==2)
+ * PAN-FINDS: -DWISH -DNO_MEMBARRIER | -DSAFETY | -E | (awake==2)
  * PAN-FINDS: -DASK_LATE | -DSAFETY | -E | (awake==2)
  * PAN-FINDS: -DNO_LOOK | -DSAFETY | -E | (awake==2)
  * PAN-FINDS: -DLOAD_FIRST | -DSAFETY | -E | (awake==2)
@@ -52,6 +62,7 @@
 
 bool news[NEWS];
 byte seq, want;
+byte wish; /* -DWISH: how far who sleeps waits for; publisher 0, which has all the news then, rings for nobody else */
 bool asleep[2]; /* in the kernel's queue on seq */
 #define WAKE_ALL asleep[0] = false; asleep[1] = false
 
@@ -63,7 +74,7 @@ buffer_t b[PUBS];
 #define DRIP(p) news[b[p].at[0]] = true; b[p].at[0] = b[p].at[1]; b[p].at[1] = 0; b[p].n--
 
 bool dead[PUBS];
-byte deaths, running = PUBS, awake;
+byte deaths, running = PUBS, awake, timeouts;
 bool ended[PUBS];
 
 active proctype memory() {
@@ -81,7 +92,13 @@ active proctype memory() {
 proctype publisher(byte me) MORTAL {
   byte k, s, w;
 
+#ifdef WISH
+#define STEP_OF_NEWS 1
+  atomic { k = 0; if :: (me == 1) -> k = NEWS :: else fi };
+#else
+#define STEP_OF_NEWS PUBS
   atomic { k = me };
+#endif
   do
   :: (k >= NEWS) -> break
   :: else ->
@@ -93,6 +110,9 @@ proctype publisher(byte me) MORTAL {
 #if defined(FENCED) && !defined(NO_FENCE)
      EMPTY(me);
 #endif
+#ifdef WISH
+     atomic { if :: (wish <= k) -> goto next :: else fi };
+#endif
 #ifndef LOAD_FIRST
      s = seq;
      w = want;
@@ -103,7 +123,8 @@ proctype publisher(byte me) MORTAL {
         d_step { WAKE_ALL } /* also who lost the swap: it was overtaken by another's news */
      :: else
      fi;
-     atomic { s = 0; w = 0; k = k + PUBS }
+next:
+     atomic { s = 0; w = 0; k = k + STEP_OF_NEWS }
   od;
   atomic { running--; ended[me] = true }
 }
@@ -127,6 +148,9 @@ look:
   goto fence;
 #endif
 ask:
+#if defined(WISH) && !defined(WISH_LATE)
+  atomic { if :: (wish < k + 1) -> wish = k + 1 :: else fi }; /* raise_want() */
+#endif
   s = seq;
   atomic { w = want; if :: (w > s) -> w = 0; goto asked :: else fi };
   atomic { if :: (want == w) -> want = s + 1; w = 0; ok = true :: else -> w = 0; goto ask fi };
@@ -154,12 +178,25 @@ fence:
   goto ask;
 #endif
 rest:
+#if defined(WISH) && defined(WISH_LATE)
+  atomic { if :: (wish < k + 1) -> wish = k + 1 :: else fi };
+#endif
 #ifdef NO_COMPARE
   asleep[me] = true;
 #else
   atomic { if :: (seq == s) -> asleep[me] = true :: else -> goto look fi };
 #endif
+#ifdef TIMEOUTS
+  if
+  :: atomic { !asleep[me] -> goto look }
+  :: atomic { (asleep[me] && timeouts < TIMEOUTS) -> timeouts++; asleep[me] = false };
+     /* A sleep that ran out: what was asked for holds until somebody answers, and costs no second fence. */
+     atomic { if :: news[k] -> goto look :: else fi };
+     atomic { if :: (seq == s) -> goto rest :: else -> goto look fi }
+  fi;
+#else
   atomic { !asleep[me] -> goto look };
+#endif
 done:
   awake++
 }
