@@ -13,8 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Bytes of a cache line, and of the pair of lines that the adjacent-line prefetcher of x86 treats as one. */
-#define MEM_LINE_BYTES 64
+/* Bytes of the pair of cache lines that the adjacent-line prefetcher of x86 treats as one. */
 #define MEM_PAIR_BYTES 128
 
 struct mem_u64 {

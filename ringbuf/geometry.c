@@ -48,6 +48,8 @@ int ring_geometry_check(struct ring_geometry *geometry, const char **ret_reason)
         return refuse(ret_reason, "an exclusive ring has one publisher", -EINVAL);
     if (g.max_readers > RING_READERS_MAX)
         return refuse(ret_reason, "readers must be 1 to 1024", -EINVAL);
+    if (g.huge > RING_HUGE_TRANSPARENT || g.numa_node > RING_NODES_MAX)
+        return refuse(ret_reason, "unknown pages, or an impossible NUMA node", -EINVAL);
     if (g.max_producers > 65536 || g.max_cursors > 65536)
         return refuse(ret_reason, "too many names", -EINVAL);
 
@@ -123,6 +125,8 @@ void ring_format(void *control_memory, void *readers_memory, void *data, const s
     control->cursor_count = geometry->max_cursors;
     control->memory_limit_bytes = geometry->memory_limit_bytes;
     memcpy(control->name, identity->name, sizeof control->name);
+    control->huge = (uint8_t)geometry->huge;
+    control->numa_node = (uint16_t)geometry->numa_node;
 
     struct ring_readers *readers = readers_memory;
     if (readers) {
@@ -183,6 +187,8 @@ int ring_control_read(const struct ring_control *control, uint64_t control_bytes
                               .max_cursors = c.cursor_count,
                               .memory_limit_bytes = c.memory_limit_bytes,
                               .features_incompatible = c.features_incompatible,
+                              .huge = c.huge,
+                              .numa_node = c.numa_node,
                               .slot_count = c.slot_count};
     if (ring_geometry_check(&g, ret_reason) < 0)
         return -EBADMSG;

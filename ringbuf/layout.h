@@ -48,6 +48,10 @@
 #define RING_EXCLUSIVE 1u /* one publisher at a time; else shared */
 #define RING_JOURNALED 2u /* drained to disk by weird; else memory only */
 
+/* The pages that `data` was asked to lie on: hugetlbfs, or transparent huge pages of the tmpfs. */
+enum ring_huge { RING_HUGE_NONE = 0, RING_HUGE_PAGES = 1, RING_HUGE_TRANSPARENT = 2 };
+#define RING_NODES_MAX 1024u
+
 enum ring_when_full { RING_BLOCK = 0, RING_DROP_NEW = 1, RING_DROP_OLD = 2 };
 
 /* -- Record ------------------------------------------------------------------------------------------------------ */
@@ -165,6 +169,9 @@ static_assert(sizeof(struct ring_producer) == MEM_PAIR_BYTES, "producer");
 /* Not 0: the ring's name is gone. */
 enum ring_removed { RING_REMOVED = 1, RING_REMOVED_WITH_JOURNAL = 2 };
 
+/* Beside the errno in `journal_error`: what holds the journal up may pass (no room on the disk), and is tried again. */
+#define RING_JOURNAL_RETRIES (1ull << 32)
+
 #define RING_CONTROL_HEADER_BYTES 4096u
 struct ring_control {
     /* Constant once `ready` is set. */
@@ -188,7 +195,9 @@ struct ring_control {
     uint32_t cursor_count;
     uint64_t memory_limit_bytes;
     char name[RING_NAME_BYTES];
-    uint8_t reserved0[15];
+    uint8_t huge;       /* enum ring_huge: what was asked for; where memory lies, the kernel knows */
+    uint16_t numa_node; /* the same: node + 1, 0: none */
+    uint8_t reserved0[12];
     struct mem_u64 ready; /* RING_LAYOUT_VERSION, stored last */
 
     /* Read by all, written once a segment. */
@@ -207,7 +216,7 @@ struct ring_control {
     struct mem_u64 remote;
     struct mem_u64 drained;       /* segments wholly below it may be reclaimed */
     struct mem_u64 lease;         /* publishers never claim a segment that ends beyond it */
-    struct mem_u64 journal_error; /* errno that stopped the journal, 0: none */
+    struct mem_u64 journal_error; /* errno that stopped the journal, 0: none; see RING_JOURNAL_RETRIES */
     struct ring_bell progress;    /* news of written, durable, drained, lease, error */
     uint8_t reserved3[64];
 
@@ -226,7 +235,20 @@ struct ring_control {
     uint8_t reserved5[112];
 };
 static_assert(sizeof(struct ring_control) == 7 * MEM_PAIR_BYTES, "control header");
+static_assert(offsetof(struct ring_control, ready) == 200, "the constant part");
 static_assert(sizeof(struct ring_control) <= RING_CONTROL_HEADER_BYTES, "control header fits");
+
+/* What one side writes while the other reads something else must not share a pair of lines (false sharing). */
+#define RING_APART(type, one, other)                                                                                   \
+    static_assert(offsetof(type, one) / MEM_PAIR_BYTES != offsetof(type, other) / MEM_PAIR_BYTES,                      \
+                  #one " and " #other " share a pair of lines")
+RING_APART(struct ring_control, ready, active);           /* constants; written once a segment */
+RING_APART(struct ring_control, active, records);         /* read for each message; rung for sleepers */
+RING_APART(struct ring_control, removed, visible);        /* read for each message; raised by weird */
+RING_APART(struct ring_control, records, visible);        /* rung by publishers; raised by weird */
+RING_APART(struct ring_control, progress, progress_want); /* rung by weird; asked for by publishers */
+RING_APART(struct ring_control, work_want, next_id);      /* read by publishers that wait; swapped by who joins */
+RING_APART(struct ring_publisher, announced, position);   /* read by reclaimers; written for each message */
 
 #define RING_WEIRD_INDEX 0u
 #define RING_SEATS 2u /* entries past the publishers' for who must resolve a dead one before it can have an entry */

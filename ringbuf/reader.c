@@ -20,7 +20,7 @@ static void reader_announce(struct ring_reader_state *reader, uint64_t segment)
 }
 
 /* 0: inside. -EAGAIN: the segment does not exist yet, or is in doubt: try again. -ENOENT: it is gone from memory. */
-MEM_COLD static int enter_segment(struct ring_reader_state *reader)
+static int enter_segment(struct ring_reader_state *reader)
 {
     struct ring_view *view = reader->view;
     uint64_t segment = reader->segment;
@@ -43,6 +43,23 @@ MEM_COLD static int enter_segment(struct ring_reader_state *reader)
     return 0;
 }
 
+/*
+ * The same, but doubts come to an end: a reclaimer that was stopped half-way leaves its mark, and who may not write cannot
+ * undo it. Then it is -ENOENT: a journaled segment that was marked is on disk, another one may go at any time.
+ */
+MEM_COLD static int enter_for_sure(struct ring_reader_state *reader)
+{
+    struct ring_view *view = reader->view;
+    for (uint32_t round = 0;; round++) {
+        int r = enter_segment(reader);
+        if (r != -EAGAIN || reader->segment > active_segment(mem_load_acquire(&view->control->active)))
+            return r;
+        if (round > WAIT_ROUNDS)
+            return -ENOENT;
+        view->ops->relax(view->ctx);
+    }
+}
+
 int ring_reader_seek(struct ring_reader_state *reader, uint64_t position)
 {
     struct ring_view *view = reader->view;
@@ -54,15 +71,7 @@ int ring_reader_seek(struct ring_reader_state *reader, uint64_t position)
     reader->offset = (uint32_t)((position - segment_start(view, segment)) >> RING_UNIT_SHIFT);
     if (reader->entry)
         mem_store_relaxed(&reader->entry->position, position);
-    int r;
-    for (uint32_t round = 0; (r = enter_segment(reader)) == -EAGAIN; round++) {
-        if (segment > active_segment(mem_load_acquire(&view->control->active)))
-            return -EAGAIN;
-        if (round > WAIT_ROUNDS)
-            return -ENOENT; /* a reclaimer was stopped half-way, and I may not undo it */
-        view->ops->relax(view->ctx);
-    }
-    return r;
+    return enter_for_sure(reader);
 }
 
 int ring_reader_seek_end(struct ring_reader_state *reader)
@@ -123,7 +132,7 @@ int ring_reader_peek(struct ring_reader_state *reader, struct ring_item *ret_ite
             reader->inside = false;
         }
         if (!reader->inside) {
-            int r = enter_segment(reader);
+            int r = enter_for_sure(reader);
             if (r == -EAGAIN)
                 return 0;
             if (r < 0)
@@ -168,6 +177,15 @@ bool ring_reader_poll(const struct ring_reader_state *reader, uint32_t polls)
         mem_pause();
     }
     return false;
+}
+
+bool ring_reader_stirred(const struct ring_reader_state *reader)
+{
+    const struct ring_view *view = reader->view;
+    if (!reader->inside)
+        return active_segment(mem_load_acquire(&view->control->active)) >= reader->segment;
+    return reader->offset >= view->segment_units ||
+           mem_load_relaxed(&record_at(reader->base, reader->offset)->head) != 0; /* who goes on reads it again */
 }
 
 void ring_reader_pass(struct ring_reader_state *reader, const struct ring_item *item)

@@ -36,6 +36,8 @@ struct ring_geometry {
     uint32_t max_cursors;
     uint64_t memory_limit_bytes; /* what may wait for the disk (journaled), what is kept (memory only) */
     uint64_t features_incompatible;
+    uint32_t huge;       /* enum ring_huge; kept for whoever makes the memory, of no meaning here */
+    uint32_t numa_node;  /* node + 1; 0: none; likewise */
     uint32_t slot_count; /* 0: limit in segments + readers + 2 x publishers + weird + seats; tests ask for fewer */
     /* Set by ring_geometry_check() */
     uint64_t control_bytes;
@@ -69,7 +71,7 @@ struct ring_ops {
     bool (*reader_dead)(void *ctx, uint64_t id);
     /* A full fence on every processor that runs a registered process (edge E6). False: not to be had. */
     bool (*fence)(void *ctx);
-    /* A fresh private copy of the readers' file, readers_bytes long, or NULL. */
+    /* A fresh private copy of the readers' file, its header and table, or NULL; the one before is void. */
     const struct ring_readers *(*readers_copy)(void *ctx);
     /* Let others run: called between looks in bounded waits. */
     void (*relax)(void *ctx);
@@ -117,7 +119,8 @@ struct ring_publisher_state {
     struct ring_publisher *entry;
     uint64_t id;
     uint32_t index;
-    uint32_t owner; /* 22 bits, as in words */
+    uint32_t owner;                     /* 22 bits, as in words */
+    const struct ring_readers *readers; /* what ops->readers_copy() gave last, NULL: nothing yet */
 
     bool inside; /* `segment` is announced and `slot` holds it */
     uint64_t segment;
@@ -237,6 +240,12 @@ int ring_reader_peek(struct ring_reader_state *reader, struct ring_item *ret_ite
 /* Polls at most so many times, at the least cost for the publisher. True: peek again, there may be something. */
 bool ring_reader_poll(const struct ring_reader_state *reader, uint32_t polls);
 void ring_reader_pass(struct ring_reader_state *reader, const struct ring_item *item);
+/*
+ * Is there anything at my position: a record, a claim that its header tells, the segment that was missing? Announces and
+ * changes nothing, so a copy of the state will do, in another thread, while the announcement stands; of a copy that the
+ * reader has left behind the answer means nothing.
+ */
+bool ring_reader_stirred(const struct ring_reader_state *reader);
 /*
  * After waiting a while: is the claim at my position a dead one's? 1: it was, and is repaired or skipped: peek again.
  * 0: nothing to do. -ENOENT: lapped (drop-old): the segments behind mine are gone. -EBADMSG: the claim there is nobody's,

@@ -174,20 +174,20 @@ static bool is_last(const struct ring_publisher_state *publisher)
 }
 
 /*
- * Takes a slot whose segment is done: mark, fence, look at everyone again (DESIGN 3, "announce before you touch").
+ * Takes a slot whose segment is done: mark, fence, look at everyone again (docs/memory-ordering.md, E2).
  * E2 announce: either the one who announces sees the mark, or we see the announcement.
  */
 static bool slot_reclaim(struct ring_publisher_state *publisher, uint32_t slot, uint64_t state, uint64_t segment,
-                         uint64_t next, const struct ring_readers *readers)
+                         uint64_t next)
 {
     struct ring_view *view = publisher->view;
-    if (readers_inside(view, readers, segment) || publishers_inside(publisher, segment, false))
+    if (publishers_inside(publisher, segment, false))
         return false;
     uint64_t mine = slot_owned(RING_SLOT_RECLAIMING, segment, publisher->index, publisher->id);
     if (!mem_swap(&view->states[slot], state, mine))
         return false;
     mem_fence_full(); /* E2 announce */
-    readers = view->ops->readers_copy(view->ctx);
+    const struct ring_readers *readers = publisher->readers = view->ops->readers_copy(view->ctx);
     bool free = (readers != NULL || view->geometry.max_readers == 0) && !readers_inside(view, readers, segment) &&
                 segment_done(view, readers, segment) && !publishers_inside(publisher, segment, true) &&
                 is_last(publisher); /* else it would be given up for nothing */
@@ -198,15 +198,34 @@ static bool slot_reclaim(struct ring_publisher_state *publisher, uint32_t slot, 
     return false;
 }
 
-/*
- * A slot for `next`, RESERVED by the publisher: a free one, else that of the oldest segment that may go. Oldest, though a
- * segment that its readers have just left would be warmer: its lines are in their caches, and to write them costs a
- * transfer each, while those of the oldest have left all caches for the shared one (docs/performance.md). -EAGAIN: full.
- */
-static int slot_take(struct ring_publisher_state *publisher, uint64_t next, uint32_t *ret_slot)
+/* The more, the older the slot's segment is, counted back from `next`; by the half of its number that the state has. */
+static uint64_t slot_age(uint64_t state, uint32_t slot, uint64_t next)
+{
+    return (uint64_t)(uint32_t)(next - (state >> 32)) << 12 | slot;
+}
+
+/* The oldest slot in use that is younger than `limit`: its age, 0: there is none. */
+static uint64_t oldest_slot(const struct ring_view *view, uint64_t next, uint64_t limit, uint32_t *ret_slot,
+                            uint64_t *ret_state)
+{
+    uint64_t oldest = 0;
+    for (uint32_t i = 0; i < view->geometry.slot_count; i++) {
+        uint64_t state = mem_load_acquire(&view->states[i]);
+        uint64_t age = slot_age(state, i, next);
+        if (age > oldest && age < limit &&
+            (slot_state(state) == RING_SLOT_LIVE || slot_state(state) == RING_SLOT_RECLAIMING)) {
+            oldest = age;
+            *ret_slot = i;
+            *ret_state = state;
+        }
+    }
+    return oldest;
+}
+
+/* A slot that is free, or reserved by somebody who died. */
+static bool slot_take_free(struct ring_publisher_state *publisher, uint64_t next, uint32_t *ret_slot)
 {
     struct ring_view *view = publisher->view;
-    const struct ring_readers *readers = view->ops->readers_copy(view->ctx);
     for (uint32_t i = 0; i < view->geometry.slot_count; i++) {
         uint64_t state = mem_load_acquire(&view->states[i]);
         uint64_t id;
@@ -214,7 +233,7 @@ static int slot_take(struct ring_publisher_state *publisher, uint64_t next, uint
             *ret_slot = i;
             if (mem_swap(&view->states[i], state,
                          slot_owned(RING_SLOT_RESERVED, next, publisher->index, publisher->id))) /* E7 free slot */
-                return 0;
+                return true;
             i--; /* look again */
         } else if (slot_state(state) == RING_SLOT_RESERVED &&
                    publisher_is_dead(view, slot_owner_index(state), state >> 12, SLOT_ID_MASK, &id) &&
@@ -222,27 +241,44 @@ static int slot_take(struct ring_publisher_state *publisher, uint64_t next, uint
             i--;
         }
     }
-    uint64_t tried = 0;
-    for (uint32_t round = 0; round < view->geometry.slot_count; round++) {
-        uint64_t oldest = UINT64_MAX, oldest_state = 0;
-        uint32_t slot = 0;
-        for (uint32_t i = 0; i < view->geometry.slot_count; i++) {
-            uint64_t state = mem_load_acquire(&view->states[i]);
-            if (slot_state(state) != RING_SLOT_LIVE && slot_state(state) != RING_SLOT_RECLAIMING)
-                continue;
-            uint64_t segment;
-            if (slot_segment(view, i, state, &segment) && segment >= tried && segment < oldest) {
-                oldest = segment;
-                oldest_state = state;
-                slot = i;
-            }
+    return false;
+}
+
+/*
+ * A slot for `next`, RESERVED by the publisher: a free one, else that of the oldest segment that may go. Oldest, though a
+ * segment that its readers have just left would be warmer: its lines are in their caches, and to write them costs a
+ * transfer each, while those of the oldest have left all caches for the shared one (docs/performance.md). Which segments
+ * are worth a mark is first asked of the readers' table as it was at the last roll-over. -EAGAIN: full.
+ */
+static int slot_take(struct ring_publisher_state *publisher, uint64_t next, uint32_t *ret_slot)
+{
+    struct ring_view *view = publisher->view;
+    if (slot_take_free(publisher, next, ret_slot))
+        return 0;
+    bool fresh = false;
+    uint64_t state = 0, age, limit = UINT64_MAX;
+    *ret_slot = 0;
+    while ((age = oldest_slot(view, next, limit, ret_slot, &state)) != 0) {
+        uint64_t segment;
+        if (!slot_segment(view, *ret_slot, state, &segment)) {
+            limit = age; /* it was taken meanwhile */
+            continue;
         }
-        *ret_slot = slot;
-        if (oldest >= next - 1)
-            return -EAGAIN;
-        if (segment_done(view, readers, oldest) && slot_reclaim(publisher, slot, oldest_state, oldest, next, readers))
+        if (segment >= next - 1)
+            return -EAGAIN; /* that is the active one; or others are far ahead, and there is no need for a slot */
+        bool done = segment_done(view, publisher->readers, segment);
+        bool worth_it = done && !readers_inside(view, publisher->readers, segment);
+        if (!worth_it && !fresh) {
+            publisher->readers = view->ops->readers_copy(view->ctx);
+            fresh = true;
+            continue;
+        }
+        if (!done)
+            return -EAGAIN; /* then none behind it is done either */
+        if (worth_it && slot_reclaim(publisher, *ret_slot, state, segment, next))
             return 0;
-        tried = oldest + 1;
+        fresh |= worth_it;
+        limit = age;
     }
     return -EAGAIN;
 }

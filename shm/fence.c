@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The heavy fence: who reclaims memory, or goes to sleep, pays for the fences that the others leave out.
+ * The heavy fence: who goes to sleep pays for the fences that those leave out who would have to wake it.
  *
  * GLOBAL_EXPEDITED interrupts each processor that runs a thread of a registered process just now; a thread that is not
  * running has passed a full fence when it was switched away. The private variant would reach my own process alone.

@@ -11,6 +11,7 @@
 #include <map>
 #include <memory>
 
+#include "tests/support/ring_points.h"
 #include "tests/support/ring_roles.h"
 
 using namespace ringtest;
@@ -343,7 +344,7 @@ class EveryInterleaving : public ::testing::TestWithParam<Kind>
 TEST_P(EveryInterleaving, keeps_the_promises)
 {
     uint64_t first = from_environment("WEIR_TEST_SEED", 1);
-    uint64_t last = getenv("WEIR_TEST_SEED") ? first : from_environment("WEIR_TEST_SEEDS", 1500);
+    uint64_t last = getenv("WEIR_TEST_SEED") ? first : from_environment("WEIR_TEST_SEEDS", 1500 / kOneIn);
     mem_point_hook = fiber_point;
     mem_load_hook = fiber_load;
     for (uint64_t seed = first; seed <= last && !HasFailure(); seed++) {

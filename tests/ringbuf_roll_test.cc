@@ -311,6 +311,33 @@ TEST_P(Meanwhile, a_reader_that_may_not_undo_the_mark_waits_and_is_told_in_the_e
     EXPECT_EQ(ring_reader_seek(reader, ring.start()), 0);
 }
 
+// It comes from the segment before, so it does not seek: it must neither wait for ever nor be told that there is nothing.
+TEST_P(Meanwhile, a_reader_that_reads_on_into_the_marked_segment_does_not_wait_for_who_marked_it)
+{
+    for (bool writable : {true, false}) {
+        Ring ring(journaled(4));
+        Reader reader(ring);
+        struct ring_item item = {};
+        {
+            Publisher publisher(ring);
+            ASSERT_TRUE(published(fill(publisher)));
+        }
+        ASSERT_EQ(ring_reader_seek(reader, ring.start()), 0);
+        ASSERT_EQ(ring_reader_peek(reader, &item), 1);
+        ring_reader_pass(reader, &item);
+        Publisher publisher(ring), stopped(ring);
+        for (uint32_t i = 0; i < 2; i++)
+            ASSERT_TRUE(published(fill(publisher)));
+        uint64_t next = ring.first_segment() + 1;
+        for (uint32_t slot = 0; slot < 4; slot++)
+            if (look(&ring.view()->states[slot]) == slot_live(next))
+                poke(&ring.view()->states[slot], slot_owned(RING_SLOT_RECLAIMING, next, stopped->index, stopped->id));
+        reader.view->control_writable = writable;
+        EXPECT_EQ(ring_reader_peek(reader, &item), writable ? 1 : -ENOENT) << "it is durable: the journal has it";
+        EXPECT_EQ(ring_reader_position(reader), ring.start() + kSegment);
+    }
+}
+
 TEST_P(Meanwhile, a_publisher_announces_itself_and_keeps_the_slot)
 {
     Ring ring(journaled(4));
@@ -375,27 +402,24 @@ TEST_P(Meanwhile, others_roll_over_and_its_own_try_gives_up_nothing)
     EXPECT_EQ(in_memory(ring), (std::set<uint64_t>{1, 2, 3, 4})) << "one segment went, not two";
 }
 
-// Stopped before it looks at the slots, while others go on for long: it must not take a newer segment for an older one.
+// Stopped before it takes a slot, while others go on for long: it must not take a newer segment for an older one.
 TEST_P(Meanwhile, others_go_far_ahead_of_who_was_stopped_in_a_roll_over)
 {
     for (bool journal : {false, true}) {
         Ring ring(journal ? journaled(6) : memory(6));
         Publisher publisher(ring), other(ring);
         ASSERT_TRUE(published(fill(publisher)));
-        static Publisher *in_between;
-        static Ring *of;
-        in_between = &other;
-        of = &ring;
-        publisher.view.on_copy = [](void *) {
-            if (active_of(*of) > of->first_segment() + 3)
-                return;
-            for (uint32_t i = 0; i < 30; i++) {
-                EXPECT_TRUE(published(fill(*in_between)));
-                of->drained(ring_end_position(of->view()));
-            }
-        };
-        uint64_t position = (uint64_t)fill(publisher);
-        publisher.view.on_copy = nullptr;
+        uint64_t position = 0;
+        mem_point_hook = fiber_point;
+        Fiber late([&] { position = (uint64_t)fill(publisher); });
+        ASSERT_TRUE(late.run_to("slot_take_free"));
+        mem_point_hook = nullptr;
+        for (uint32_t i = 0; i < 30; i++) {
+            ASSERT_TRUE(published(fill(other)));
+            ring.drained(ring_end_position(ring.view()));
+        }
+        late.run();
+        ASSERT_EQ(late.state(), Fiber::State::done);
         EXPECT_EQ(position, ring.start() + 31 * kSegment);
         EXPECT_EQ(ring.faults(), std::vector<std::string>());
         EXPECT_TRUE(in_memory(ring).count(31) && in_memory(ring).count(30)) << ring.dump();

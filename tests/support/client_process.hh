@@ -91,19 +91,25 @@ public:
             abort();
         fflush(nullptr);
         pid_t parent = getpid();
+        /* Until they are its own, a signal would have the parent's handlers remove the parent's bus. */
+        sigset_t all, before;
+        sigfillset(&all);
+        sigprocmask(SIG_BLOCK, &all, &before);
         pid_ = fork();
         if (pid_ < 0)
             abort();
         if (pid_ == 0) {
             close(fds[0]);
-            die_with(parent);
             for (int number : {SIGALRM, SIGABRT, SIGTERM, SIGINT, SIGSEGV, SIGBUS})
                 signal(number, SIG_DFL);
+            sigprocmask(SIG_SETMASK, &before, nullptr);
+            die_with(parent);
             alarm(deadline_s);
             body(Line(fds[1]));
             fflush(nullptr);
             _exit(testing::Test::HasFailure() ? 1 : 0);
         }
+        sigprocmask(SIG_SETMASK, &before, nullptr);
         close(fds[1]);
         fd_ = fds[0];
     }

@@ -272,7 +272,7 @@ protected:
     {
         RingInfo info = {};
         info.size = sizeof(info);
-        EXPECT_EQ(weir_ring_info(bus_.c_str(), name, &info), 0) << weir_last_error();
+        EXPECT_EQ(weir_ring_inspect(bus_.c_str(), name, &info), 0) << weir_last_error();
         return info;
     }
     std::vector<std::string> list() const

@@ -204,13 +204,18 @@ bool Actor::keep(const struct ring_item *items, const Seen *seen, uint32_t count
     return true;
 }
 
-// From the reader's segment on. What was gone before its gate was there stays gone.
-bool Actor::all_in_memory()
+bool Actor::in_memory(uint64_t segment)
 {
     uint32_t slot;
     uint64_t state;
+    return slot_find(view, segment, &slot, &state);
+}
+
+// From the reader's segment on. What was gone before its gate was there stays gone.
+bool Actor::all_in_memory()
+{
     for (uint64_t segment = reader.segment; segment < trial.active(); segment++)
-        if (!slot_find(view, segment, &slot, &state))
+        if (!in_memory(segment))
             return false;
     return true;
 }
@@ -219,8 +224,10 @@ bool Actor::read(bool in_place)
 {
     constexpr uint32_t kHeld = 3;
     int r = ring_reader_seek(&reader, trial.start_of_role);
+    if (r == -ENOENT && !(view->control_writable && in_memory(reader.segment)))
+        return true; /* gone; who may not write cannot undo a mark either */
     if (r < 0)
-        return r == -ENOENT ? true : failed(r);
+        return failed(r);
     poke(&log.read_from, trial.start_of_role);
     const bool gap = !all_in_memory();
     for (uint32_t looks = 0; looks < 3;) {

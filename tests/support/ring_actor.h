@@ -51,6 +51,7 @@ private:
     template <typename Attempt>
     int wait_while(int error, Attempt attempt);
     bool take_item(const struct ring_item &item, Seen *ret_seen);
+    bool in_memory(uint64_t segment);
     bool all_in_memory();
     bool keep(const struct ring_item *items, const Seen *seen, uint32_t count);
     uint32_t put_body(uint8_t *body, uint64_t number, uint32_t units);

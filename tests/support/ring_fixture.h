@@ -36,7 +36,7 @@ struct Shape {
     uint32_t readers = 2;
     uint32_t producers = 2;
     uint32_t cursors = 2;
-    uint32_t slots = 4;              // 0: as many as the counting of DESIGN section 5 asks for
+    uint32_t slots = 4;              // 0: as many as docs/guarantees.md P1 asks for
     uint64_t memory_limit_bytes = 0; // 0: one segment
     uint64_t start = 0;              // rounded down to a segment's start
     bool shared = false;             // memory that forked children share

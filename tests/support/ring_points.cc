@@ -47,6 +47,11 @@ uint64_t Picker::draw(const Points &points)
     return site[below(site.size())];
 }
 
+uint64_t Picker::step()
+{
+    return everything() ? 1 : 1 + below(2 * kOneIn - 1);
+}
+
 std::vector<uint64_t> Picker::pick(const Points &points, uint32_t count)
 {
     std::vector<uint64_t> chosen;

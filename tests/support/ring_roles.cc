@@ -80,10 +80,6 @@ static void ask_and_tell(Actor &actor)
 
 // -- Scripts: readers ----------------------------------------------------------------------------------------------------
 
-struct ReaderKind {
-    bool gate, cursor, in_place, read_only;
-};
-
 static void read_as(Actor &actor, const ReaderKind &kind)
 {
     actor.view->control_writable = actor.view->data_writable = !kind.read_only;
@@ -98,7 +94,7 @@ static void read_as(Actor &actor, const ReaderKind &kind)
     actor.leave_reader();
 }
 
-static Script reader(const ReaderKind &kind)
+Script reader(const ReaderKind &kind)
 {
     return [kind](Actor &actor) { read_as(actor, kind); };
 }

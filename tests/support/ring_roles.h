@@ -52,6 +52,10 @@ struct Hold {
 const std::vector<Hold> &holds();
 
 // Scripts used by name.
+struct ReaderKind {
+    bool gate, cursor, in_place, read_only;
+};
+Script reader(const ReaderKind &kind);
 void join_and_sweep(Actor &actor);
 void publish_much(Actor &actor);
 void publish_named(Actor &actor);

@@ -271,6 +271,15 @@ std::vector<Seen> Trial::reread(uint64_t position)
     return all;
 }
 
+bool Trial::has_read(uint32_t who, uint64_t until)
+{
+    uint64_t from = look(&log(who).read_from);
+    auto expected = std::count_if(seen_.begin(), seen_.end(), [from, until](const Seen &seen) {
+        return seen.position >= from && seen.position < until;
+    });
+    return look(&log(who).read_count) >= (uint64_t)expected;
+}
+
 void Trial::audit()
 {
     for (const std::string &fault : ring.faults())

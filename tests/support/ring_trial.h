@@ -77,6 +77,10 @@ public:
 
     // Somebody who stands still, alive, from now on: at the n-th store of the function. Ends with companions_end().
     Fiber &companion(uint32_t who, const Script &script, const char *function, uint32_t nth = 1);
+    bool has_companions() const
+    {
+        return !companions_.empty();
+    }
     // One of them has the claim open that everybody waits for.
     bool companions_block();
     // They go on as far as they can.
@@ -96,6 +100,8 @@ public:
     // At any moment, with whoever stopped or dead where he stands: ring_check() finds nothing, and what is in memory is
     // what the first reader met there.
     void audit();
+    // The actor has read everything from where it began up to this position.
+    bool has_read(uint32_t who, uint64_t until);
     // Everything that must hold once nobody is left of those who died. Adds to failures().
     void aftermath();
 
