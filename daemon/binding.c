@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Tying a ring to its journal: making, comparing, recovering, leasing. */
 #include "daemon/binding.h"
 
 #include <errno.h>
@@ -49,7 +50,7 @@ int binding_record(struct binding *binding, uint64_t durable)
 /* -- opening -------------------------------------------------------------------------------------------------------- */
 
 struct binding_step {
-    struct attachment *attachment;
+    struct hold *hold;
     struct binding *binding;
     uint64_t durable, lease, written;
     uint64_t end; /* of what the journal holds */
@@ -58,7 +59,7 @@ struct binding_step {
 static int binding_read_control(void *argument)
 {
     struct binding_step *step = argument;
-    const struct ring_control *control = step->attachment->drain.view.control;
+    const struct ring_control *control = step->hold->drain.view.control;
     step->durable = mem_load_acquire(&control->durable);
     step->written = mem_load_acquire(&control->written);
     step->lease = mem_load_acquire(&control->lease);
@@ -69,7 +70,7 @@ static int binding_read_control(void *argument)
 static int binding_tell_control(void *argument)
 {
     struct binding_step *step = argument;
-    struct ring_control *control = step->attachment->drain.view.control;
+    struct ring_control *control = step->hold->drain.view.control;
     if (step->written < step->durable || step->written > step->end)
         mem_store_release(&control->written, step->durable);
     mem_store_release(&control->drained, step->durable);
@@ -78,10 +79,10 @@ static int binding_tell_control(void *argument)
     return 0;
 }
 
-static int binding_make(const struct place *place, const struct attachment *attachment, const struct binding_step *step,
+static int binding_make(const struct place *place, const struct hold *hold, const struct binding_step *step,
                         struct shm_why *why)
 {
-    const struct ring_view *view = &attachment->drain.view;
+    const struct ring_view *view = &hold->drain.view;
     if (step->durable > view->identity.start) {
         shm_explain(why,
                     "there is no journal %s/%s, though this ring's records are durable up to %" PRIu64
@@ -90,7 +91,7 @@ static int binding_make(const struct place *place, const struct attachment *atta
         return -ESTALE;
     }
     struct stat st;
-    if (fstat(attachment->shm.control_fd, &st) < 0)
+    if (fstat(hold->shm.control_fd, &st) < 0)
         return -errno;
     struct journal_meta meta = {.geometry = view->geometry,
                                 .identity = view->identity,
@@ -140,14 +141,14 @@ static int binding_check(const struct binding *binding, const struct place *plac
 static int binding_learn_names(void *argument)
 {
     struct binding_step *step = argument;
-    names_learn(&step->binding->names, &step->attachment->drain.view);
+    names_learn(&step->binding->names, &step->hold->drain.view);
     return 0;
 }
 
 /* Names that are damaged on disk stand in the ring too; what was counted is then counted again, as far back as records are
- * kept. Positions of cursors stand in the ring alone until they are saved again. */
+ * kept: *ret_damaged. */
 static int binding_load_names(struct binding *binding, const struct place *place, struct binding_step *step,
-                              uint64_t *ret_count_from, struct shm_why *why)
+                              bool *ret_damaged, struct shm_why *why)
 {
     const char *name = binding->meta.identity.name;
     struct journal_names saved = {0};
@@ -156,8 +157,8 @@ static int binding_load_names(struct binding *binding, const struct place *place
         shm_explain(why, "cannot read the names in %s/%s: %s", place->journal, name, strerror(-damaged));
         return damaged;
     }
-    int r = names_open(&binding->names, &step->attachment->drain.view.geometry, &saved);
-    *ret_count_from = saved.position;
+    int r = names_open(&binding->names, &step->hold->drain.view.geometry, &saved);
+    *ret_damaged = damaged < 0;
     journal_free_names(&saved);
     if (r == 0 && damaged < 0) {
         log_warning("ring %s: the names in its journal are damaged, and taken from the ring again", name);
@@ -170,56 +171,73 @@ static int binding_recover(struct binding *binding, const struct place *place, s
                            struct shm_why *why)
 {
     const char *name = binding->meta.identity.name;
-    struct journal_recovery recovery = {0};
-    uint64_t count_from;
-    int r = binding_load_names(binding, place, step, &count_from, why);
+    struct names *names = &binding->names;
+    uint64_t end = 0;
+    bool damaged;
+    int r = binding_load_names(binding, place, step, &damaged, why);
     if (r < 0)
         return r;
-    r = journal_recover(binding->writer, count_from, names_count_recovered, &binding->names, &recovery);
+    uint64_t count_from = damaged ? 0 : names_count_from(names, &binding->meta);
+    r = journal_recover(binding->writer, count_from, step->durable, names_count_recovered, names, &end);
     if (r < 0) {
         shm_explain(why, "cannot recover the journal %s/%s: %s", place->journal, name, strerror(-r));
         return r;
     }
-    if (recovery.end < step->durable) {
+    if (end < step->durable) {
         shm_explain(why,
                     "the journal %s/%s ends at %" PRIu64 ", but this ring's records are durable up to %" PRIu64
                     ": is it the wrong journal directory, or an old copy?",
-                    place->journal, name, recovery.end, step->durable);
+                    place->journal, name, end, step->durable);
         return -ESTALE;
     }
-    step->end = recovery.end;
-    names_recovered(&binding->names, step->durable, recovery.end);
-    return 0;
+    step->end = end;
+    if (!damaged) {
+        names_recovered(names, step->durable, end);
+        return 0;
+    }
+    /* All of it is saved before anything else is: what was counted below meta.durable is not counted a second time. */
+    names_recovered(names, end, end);
+    names->changed = true;
+    return names_checkpoint(names, &step->hold->drain.view, binding->writer, UINT64_MAX);
 }
 
 /* For readers who fall out of memory. Removed with the ring's directory, so it is made in place. */
-static void binding_link(const struct place *place, const struct attachment *attachment, const char *name)
+static void binding_link(const struct place *place, const struct hold *hold, const char *name)
 {
     char target[PATH_MAX], there[PATH_MAX];
     int bytes = snprintf(target, sizeof target, "%s/%s", place->journal, name);
     if (bytes < 0 || (size_t)bytes >= sizeof target)
         return;
-    ssize_t got = readlinkat(attachment->shm.dir_fd, BINDING_LINK, there, sizeof there);
+    ssize_t got = readlinkat(hold->shm.dir_fd, BINDING_LINK, there, sizeof there);
     if (got == bytes && memcmp(there, target, (size_t)bytes) == 0)
         return;
     if (got >= 0)
-        unlinkat(attachment->shm.dir_fd, BINDING_LINK, 0);
-    if (symlinkat(target, attachment->shm.dir_fd, BINDING_LINK) < 0)
+        unlinkat(hold->shm.dir_fd, BINDING_LINK, 0);
+    if (symlinkat(target, hold->shm.dir_fd, BINDING_LINK) < 0)
         log_warning("ring %s: cannot link it to its journal, slow readers will not find it: %m", name);
 }
 
-static int binding_fill(struct binding *binding, const struct place *place, struct attachment *attachment,
-                        struct shm_why *why)
+/* Subscribers of other users read on in the journal with rights of their own. */
+static void binding_warn(const struct binding *binding, const struct place *place)
 {
-    const struct ring_view *view = &attachment->drain.view;
+    char path[PATH_MAX];
+    if (place_journal_is_shut(place, binding->meta.mode, binding->meta.gid, path))
+        log_warning("ring %s: its mode %04o lets others subscribe, but %s lets not all of them pass: a subscriber that "
+                    "falls out of memory could not read on in the journal",
+                    binding->meta.identity.name, (unsigned)binding->meta.mode, path);
+}
+
+static int binding_fill(struct binding *binding, const struct place *place, struct hold *hold, struct shm_why *why)
+{
+    const struct ring_view *view = &hold->drain.view;
     const char *name = view->identity.name;
-    struct binding_step step = {.attachment = attachment, .binding = binding};
+    struct binding_step step = {.hold = hold, .binding = binding};
     int r = guard_run(binding_read_control, &step);
     if (r < 0)
         return r;
     r = journal_open(place->journal_fd, name, &binding->writer, &binding->meta);
     if (r == -ENOENT) {
-        r = binding_make(place, attachment, &step, why);
+        r = binding_make(place, hold, &step, why);
         if (r < 0)
             return r;
         r = journal_open(place->journal_fd, name, &binding->writer, &binding->meta);
@@ -236,23 +254,31 @@ static int binding_fill(struct binding *binding, const struct place *place, stru
         return r;
     binding->durable = step.durable;
     binding->memory_bytes = view->geometry.data_bytes;
-    binding_link(place, attachment, name);
+    binding_link(place, hold, name);
+    binding_warn(binding, place);
     return guard_run(binding_tell_control, &step);
 }
 
-int binding_open(struct binding **ret_binding, const struct place *place, struct attachment *attachment,
-                 struct shm_why *why)
+int binding_open(struct binding **ret_binding, const struct place *place, struct hold *hold, struct shm_why *why)
 {
     struct binding *binding = calloc(1, sizeof *binding);
     if (!binding)
         return -ENOMEM;
-    int r = binding_fill(binding, place, attachment, why);
+    int r = binding_fill(binding, place, hold, why);
     if (r < 0) {
         binding_close(binding);
         return r;
     }
     *ret_binding = binding;
     return 0;
+}
+
+int binding_discard(struct binding *binding, const struct place *place)
+{
+    int r = journal_discard(place->journal_fd, binding->writer);
+    binding->writer = NULL;
+    binding_close(binding);
+    return r;
 }
 
 void binding_close(struct binding *binding)

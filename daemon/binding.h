@@ -3,7 +3,7 @@
 #ifndef WEIR_DAEMON_BINDING_H
 #define WEIR_DAEMON_BINDING_H
 
-#include "daemon/attach.h"
+#include "daemon/hold.h"
 #include "daemon/names.h"
 #include "daemon/place.h"
 #include "journal/journal.h"
@@ -24,10 +24,11 @@ struct binding {
  * -ESTALE: the journal is another ring's, or another life of it, or does not reach as far as the ring says: `why` says what to
  * do; nothing was changed. -EBUSY: another writer has it. -EFAULT: the ring's memory went away.
  */
-int binding_open(struct binding **ret_binding, const struct place *place, struct attachment *attachment,
-                 struct shm_why *why);
+int binding_open(struct binding **ret_binding, const struct place *place, struct hold *hold, struct shm_why *why);
 /* NULL is allowed. */
 void binding_close(struct binding *binding);
+/* Closes it, and takes the journal away. -ENOENT: its name was gone already. */
+int binding_discard(struct binding *binding, const struct place *place);
 
 /*
  * Positions are leased ahead, durably, so that one is never given out twice: what was in memory alone at a power loss lies

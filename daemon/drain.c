@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* The rounds of a drain thread: which rings it has, whose turn it is, when it sleeps. */
 #include "daemon/drain.h"
 
 #include <errno.h>
@@ -6,7 +7,6 @@
 #include <unistd.h>
 
 #include "daemon/bell.h"
-#include "daemon/doze.h"
 #include "daemon/drain_ring.h"
 #include "daemon/guard.h"
 #include "daemon/log.h"
@@ -82,22 +82,36 @@ static bool drain_take(void *ctx, struct weird_ring *ring)
     return false;
 }
 
-static int drain_journal_stays(void *argument)
+static int drain_removed(void *argument)
 {
     const struct weird_ring *ring = argument;
-    return mem_load_acquire(&ring->attachment.drain.view.control->removed) != RING_REMOVED_WITH_JOURNAL;
+    return (int)mem_load_acquire(&ring->hold.drain.view.control->removed);
 }
 
-/* The ring is on its way out. If its journal stays, it gets what is still in memory; else somebody waits to remove it. */
+/* The word alone is not enough: any publisher can write it. To take the name away needs rights on the bus. */
+static bool drain_journal_goes(const struct place *place, struct weird_ring *ring)
+{
+    return mem_load_acquire(&ring->hurt) == 0 && guard_run(drain_removed, ring) == RING_REMOVED_WITH_JOURNAL &&
+           !weird_ring_is_named(ring, place->bus_fd);
+}
+
+/*
+ * The ring is on its way out. Its journal goes with it if whoever removed the ring said so, who may be gone by now, or may not
+ * have seen that there is one. Else it gets what is still in memory.
+ */
 static void drain_let_go(struct drain_thread *thread, struct drain_ring *drain)
 {
+    const struct place *place = thread->pool->place;
     struct weird_ring *ring = drain->ring;
-    if (faccessat(thread->pool->place->journal_fd, ring->name, F_OK, 0) == 0 && mem_load_acquire(&ring->hurt) == 0 &&
-        guard_run(drain_journal_stays, ring) > 0) {
-        drain->quiet = true;
-        drain_ring_finish(drain, &thread->buffer, shm_now_ns() + DRAIN_FINISH_NS);
+    if (drain_journal_goes(place, ring)) {
+        drain_ring_discard(drain, place);
+    } else {
+        if (faccessat(place->journal_fd, ring->name, F_OK, 0) == 0 && mem_load_acquire(&ring->hurt) == 0) {
+            drain->quiet = true;
+            drain_ring_finish(drain, &thread->buffer, shm_now_ns() + DRAIN_FINISH_NS);
+        }
+        drain_ring_close(drain);
     }
-    drain_ring_close(drain);
     weird_ring_put(ring);
 }
 
@@ -106,7 +120,6 @@ static void drain_refresh(struct drain_thread *thread)
     uint64_t generation = mem_load_acquire(&thread->pool->registry->generation);
     if (generation == thread->generation)
         return;
-    thread->generation = generation;
     for (uint32_t i = 0; i < thread->count;) {
         struct drain_ring *drain = thread->rings[i];
         if (mem_load_acquire(&drain->ring->gone) == 0) {
@@ -117,7 +130,8 @@ static void drain_refresh(struct drain_thread *thread)
         thread->rings[i] = thread->rings[--thread->count];
     }
     uint32_t before = thread->count;
-    registry_walk(thread->pool->registry, drain_take, thread);
+    if (!registry_walk(thread->pool->registry, drain_take, thread))
+        thread->generation = generation; /* else memory was short: again in the next round */
     for (uint32_t i = before; i < thread->count; i++)
         drain_ring_begin(thread->rings[i]);
 }
@@ -194,23 +208,23 @@ static bool drain_ask_all(struct drain_thread *thread)
 
 static void drain_nap(struct drain_thread *thread, uint32_t bell, uint64_t nap_ns)
 {
-    struct doze_word words[DOZE_WORDS_MAX];
+    struct shm_word words[SHM_WORDS_MAX];
     uint32_t count = 0;
-    words[count++] = (struct doze_word){bell_futex(&thread->bell), bell};
+    words[count++] = (struct shm_word){bell_futex(&thread->bell), bell};
     for (uint32_t i = 0; i < thread->count; i++) {
         const struct drain_ring *drain = thread->rings[i];
         if (drain->stopped)
             continue;
-        if (count == DOZE_WORDS_MAX) {
-            if (nap_ns > DOZE_BLIND_NS)
-                nap_ns = DOZE_BLIND_NS;
+        if (count == SHM_WORDS_MAX) {
+            if (nap_ns > SHM_BLIND_NS)
+                nap_ns = SHM_BLIND_NS;
             break;
         }
         words[count++] =
-            (struct doze_word){bell_futex(&drain->ring->attachment.drain.view.control->work.seq), drain->work_seq};
+            (struct shm_word){bell_futex(&drain->ring->hold.drain.view.control->work.seq), drain->work_seq};
     }
     mem_store_relaxed(&thread->sleeps, mem_load_relaxed(&thread->sleeps) + 1);
-    doze(words, count, (int64_t)nap_ns);
+    shm_sleep_any(words, count, (int64_t)nap_ns);
 }
 
 /* One thing at a time, so that what comes meanwhile does not wait long. */
@@ -230,8 +244,8 @@ static void drain_rest(struct drain_thread *thread, uint32_t bell, uint64_t due_
     bool pending = false;
     for (uint32_t i = 0; i < thread->count; i++)
         pending |= !thread->rings[i]->stopped && thread->rings[i]->pending;
-    if (pending && nap_ns > DOZE_BLIND_NS)
-        nap_ns = DOZE_BLIND_NS;
+    if (pending && nap_ns > SHM_BLIND_NS)
+        nap_ns = SHM_BLIND_NS;
     if (due_ns != UINT64_MAX) {
         uint64_t now_ns = shm_now_ns();
         uint64_t left_ns = due_ns > now_ns ? due_ns - now_ns : 0;
@@ -242,7 +256,7 @@ static void drain_rest(struct drain_thread *thread, uint32_t bell, uint64_t due_
         /* E6 sleep: either a publisher sees that it was asked, or the next round sees its record. */
         mem_fence_full();
         if (thread->pool->place->fence_self || !shm_fence())
-            nap_ns = DOZE_BLIND_NS;
+            nap_ns = SHM_BLIND_NS;
         else
             return;
     }
@@ -291,7 +305,23 @@ static void *drain_main(void *argument)
     return NULL;
 }
 
-int drain_start(struct drain_pool **ret_pool, const struct place *place, struct registry *registry, uint32_t count)
+/* On its processors from its first instruction, so that what it touches first lies near them. */
+static int drain_create(struct drain_thread *thread, const cpu_set_t *cpus)
+{
+    pthread_attr_t attributes;
+    int r = pthread_attr_init(&attributes);
+    if (r != 0)
+        return -r;
+    if (cpus)
+        r = pthread_attr_setaffinity_np(&attributes, sizeof *cpus, cpus);
+    if (r == 0)
+        r = pthread_create(&thread->thread, &attributes, drain_main, thread);
+    pthread_attr_destroy(&attributes);
+    return -r;
+}
+
+int drain_start(struct drain_pool **ret_pool, const struct place *place, struct registry *registry, uint32_t count,
+                const cpu_set_t *cpus)
 {
     struct drain_pool *pool = calloc(1, sizeof *pool + count * sizeof pool->threads[0]);
     if (!pool)
@@ -304,11 +334,11 @@ int drain_start(struct drain_pool **ret_pool, const struct place *place, struct 
         pool->threads[i].number = i;
     }
     for (uint32_t i = 0; i < count; i++) {
-        int r = pthread_create(&pool->threads[i].thread, NULL, drain_main, &pool->threads[i]);
+        int r = drain_create(&pool->threads[i], cpus);
         if (r != 0) {
             pool->count = i;
             drain_finish(pool);
-            return -r;
+            return r;
         }
         pthread_setname_np(pool->threads[i].thread, "weird-drain");
     }
@@ -321,7 +351,7 @@ void drain_wake(struct drain_pool *pool, const struct weird_ring *ring)
     bell_ring(&pool->threads[ring->hash % pool->count].bell);
 }
 
-void drain_wake_all(struct drain_pool *pool)
+static void drain_wake_all(struct drain_pool *pool)
 {
     for (uint32_t i = 0; i < pool->count; i++)
         bell_ring(&pool->threads[i].bell);

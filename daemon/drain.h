@@ -4,6 +4,7 @@
 #define WEIR_DAEMON_DRAIN_H
 
 #include <pthread.h>
+#include <sched.h>
 
 #include "daemon/place.h"
 #include "daemon/registry.h"
@@ -12,11 +13,11 @@
 
 struct drain_pool;
 
-/* Starts `count` threads. */
-int drain_start(struct drain_pool **ret_pool, const struct place *place, struct registry *registry, uint32_t count);
-/* Wakes the thread that has this ring, or all: the registry changed, or memory was repaired. Any thread. */
+/* Starts `count` threads, on these processors alone; cpus NULL: on any. */
+int drain_start(struct drain_pool **ret_pool, const struct place *place, struct registry *registry, uint32_t count,
+                const cpu_set_t *cpus);
+/* Wakes the thread that has this ring: the registry changed, or memory was repaired. Any thread. */
 void drain_wake(struct drain_pool *pool, const struct weird_ring *ring);
-void drain_wake_all(struct drain_pool *pool);
 /* Drains what is committed by now, syncs, saves, closes the journals, and ends the threads. NULL is allowed. */
 void drain_finish(struct drain_pool *pool);
 /* How often the threads slept, for tests. */

@@ -4,7 +4,8 @@
  *   1. control.durable <= what is synced: it is stored after journal_sync() returned 0 for all below it.
  *   2. control.drained <= control.durable: memory is given up only for what is safe.
  *   3. control.lease <= the lease in the journal's meta: it is stored after journal_set_meta() returned 0.
- *   4. after a failed write or sync nothing of 1 to 3 is raised again, and control.journal_error says why.
+ *   4. after a failed write or sync nothing of 1 to 3 is raised again, and control.journal_error says why. Where a file could
+ *      not be made for want of room, nothing was written: it is tried again, and control.journal_error says that too.
  *   5. what goes to disk was checked in a copy that nobody else can change.
  * The ring's memory is touched under a guard alone; the journal is never.
  */
@@ -22,10 +23,11 @@
 #define DRAIN_BATCH_BYTES (8ull << 20)
 #define DRAIN_COPY_BYTES (1ull << 20)
 #define DRAIN_ALIGNMENT 4096u
+#define DRAIN_RETRY_NS 100000000ull
 
 static struct ring_view *drain_view(const struct drain_ring *drain)
 {
-    return &drain->ring->attachment.drain.view;
+    return &drain->ring->hold.drain.view;
 }
 
 /* -- stopping ------------------------------------------------------------------------------------------------------- */
@@ -58,6 +60,51 @@ static void drain_stop(struct drain_ring *drain, int error, const char *what)
                   drain->ring->name, what, drain->written, strerror(-error), drain->durable);
     if (guard_run(drain_stop_step, drain) < 0)
         drain_hurt(drain);
+}
+
+/* -- waiting for room on the disk --------------------------------------------------------------------------------------- */
+
+/* The word is weird's. Nobody is woken: who waits for room, or for a confirm, goes on waiting. */
+static int drain_held_up_step(void *argument)
+{
+    const struct drain_ring *drain = argument;
+    uint64_t error = drain->held_up ? (uint64_t)drain->held_up | RING_JOURNAL_RETRIES : 0;
+    mem_store_release(&drain_view(drain)->control->journal_error, error);
+    return 0;
+}
+
+static void drain_tell_held_up(struct drain_ring *drain, int error)
+{
+    drain->held_up = error;
+    if (guard_run(drain_held_up_step, drain) < 0)
+        drain_hurt(drain);
+}
+
+static void drain_goes_on(struct drain_ring *drain)
+{
+    if (drain->held_up == 0)
+        return;
+    log_notice("ring %s: its journal goes on at position %" PRIu64, drain->ring->name, drain->written);
+    drain_tell_held_up(drain, 0);
+}
+
+/*
+ * Nothing is lost where there was no room to make a file, or no memory: the records are in the ring still, and publishers do
+ * what its policy says once that is full. Everything else ends the journal.
+ */
+static void drain_failed(struct drain_ring *drain, int error, const char *what)
+{
+    if (!journal_may_pass(error) || journal_ended(drain->binding->writer) < 0) {
+        drain_stop(drain, error, what);
+        return;
+    }
+    if (drain->held_up != -error && !drain->quiet)
+        log_warning("ring %s: %s at position %" PRIu64
+                    ": %s. It is tried again until it succeeds; its publishers wait, or "
+                    "what they send is refused, when its memory is full",
+                    drain->ring->name, what, drain->written, strerror(-error));
+    drain->retry_ns = shm_now_ns() + DRAIN_RETRY_NS;
+    drain_tell_held_up(drain, -error);
 }
 
 /* -- copying -------------------------------------------------------------------------------------------------------- */
@@ -194,9 +241,10 @@ static bool drain_write_run(struct drain_ring *drain, struct drain_buffer *buffe
     if (r == 0 && bytes)
         r = journal_write(binding->writer, drain->written, buffer->bytes, bytes);
     if (r < 0) {
-        drain_stop(drain, r, "writing failed");
+        drain_failed(drain, r, "writing failed");
         return false;
     }
+    drain_goes_on(drain);
     if (drain->written == drain->durable)
         drain->unsynced_ns = now_ns;
     drain->written += bytes;
@@ -214,16 +262,39 @@ static bool drain_write_run(struct drain_ring *drain, struct drain_buffer *buffe
     return true;
 }
 
+static void drain_lease(struct drain_ring *drain);
+
+static int drain_wishes_step(void *argument)
+{
+    drain_look_at_wishes(argument);
+    return 0;
+}
+
+/* True: what held it up may have passed. */
+static bool drain_try_again(struct drain_ring *drain, uint64_t now_ns)
+{
+    if (guard_run(drain_wishes_step, drain) < 0)
+        drain_hurt(drain);
+    if (drain->stopped || now_ns < drain->retry_ns)
+        return false;
+    drain_lease(drain);
+    return !drain->stopped && now_ns >= drain->retry_ns;
+}
+
 uint64_t drain_ring_write(struct drain_ring *drain, struct drain_buffer *buffer, uint64_t limit, uint64_t now_ns)
 {
     uint64_t total = 0;
+    if (drain->held_up && !drain_try_again(drain, now_ns))
+        return 0;
     while (!drain->stopped && total < limit && drain->written - drain->durable < drain->batch_bytes) {
         int64_t bytes = drain_copy(drain, buffer);
         if (bytes < 0) {
-            drain_stop(drain, (int)bytes,
-                       bytes == -ENOENT ? "records not yet written left the memory" : "reading failed");
+            drain_failed(drain, (int)bytes,
+                         bytes == -ENOENT ? "records not yet written left the memory" : "reading failed");
             break;
         }
+        if (bytes == 0)
+            drain_goes_on(drain);
         if (bytes == 0 || !drain_write_run(drain, buffer, (uint64_t)bytes, now_ns))
             break;
         total += (uint64_t)bytes;
@@ -262,7 +333,7 @@ static void drain_lease(struct drain_ring *drain)
 {
     int r = binding_lease(drain->binding, drain->durable);
     if (r < 0)
-        drain_stop(drain, r, "leasing positions failed");
+        drain_failed(drain, r, "leasing positions failed");
     else if (r > 0)
         drain_tell(drain);
 }
@@ -300,8 +371,12 @@ bool drain_ring_look(struct drain_ring *drain)
 void drain_ring_checkpoint(struct drain_ring *drain, uint64_t now_ns)
 {
     int r = names_checkpoint(&drain->binding->names, drain_view(drain), drain->binding->writer, now_ns);
-    if (r < 0)
+    bool late = journal_may_pass(r) && journal_ended(drain->binding->writer) == 0;
+    if (late && !drain->names_late)
+        log_warning("ring %s: saving names failed: %s. It is tried again", drain->ring->name, strerror(-r));
+    else if (r < 0 && !late)
         drain_stop(drain, r, "saving names failed");
+    drain->names_late = late;
 }
 
 bool drain_ring_prepare(struct drain_ring *drain)
@@ -340,6 +415,15 @@ void drain_ring_begin(struct drain_ring *drain)
     drain_lease(drain);
 }
 
+void drain_ring_discard(struct drain_ring *drain, const struct place *place)
+{
+    int r = binding_discard(drain->binding, place);
+    if (r < 0 && r != -ENOENT)
+        log_error("ring %s: it is removed, its journal is not: %s", drain->ring->name, strerror(-r));
+    drain->binding = NULL;
+    drain_ring_close(drain);
+}
+
 void drain_ring_close(struct drain_ring *drain)
 {
     binding_close(drain->binding);
@@ -362,6 +446,7 @@ static int drain_end_step(void *argument)
 void drain_ring_finish(struct drain_ring *drain, struct drain_buffer *buffer, uint64_t deadline_ns)
 {
     struct drain_end end = {.drain = drain};
+    drain->retry_ns = 0;
     if (!drain->stopped && guard_run(drain_end_step, &end) < 0)
         drain_hurt(drain);
     while (!drain->stopped) {
@@ -381,6 +466,6 @@ void drain_ring_finish(struct drain_ring *drain, struct drain_buffer *buffer, ui
     if (!drain->stopped) {
         int r = binding_record(drain->binding, drain->durable);
         if (r < 0)
-            drain_stop(drain, r, "recording the end failed");
+            drain_failed(drain, r, "recording the end failed");
     }
 }

@@ -25,12 +25,17 @@ struct drain_ring {
     bool pending;         /* somebody has a claim at or past our position */
     bool quiet;           /* errors are expected and not told: the ring is being removed */
     int stopped;          /* errno that ended the drain of this ring, 0: none */
+    int held_up;          /* errno that may pass, 0: none; tried again at retry_ns */
+    bool names_late;      /* saving names failed for such a reason, and was told */
+    uint64_t retry_ns;
 };
 
 /* drain->ring is set, all else zero; the ring is bound. */
 void drain_ring_begin(struct drain_ring *drain);
 /* Closes the journal and frees; the ring's reference stays the caller's. */
 void drain_ring_close(struct drain_ring *drain);
+/* The same, and takes the journal away. */
+void drain_ring_discard(struct drain_ring *drain, const struct place *place);
 
 /* Copies what was committed, up to about `limit` bytes, and writes it. Returns how much; 0: nothing now, or stopped. */
 uint64_t drain_ring_write(struct drain_ring *drain, struct drain_buffer *buffer, uint64_t limit, uint64_t now_ns);

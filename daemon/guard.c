@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Catching SIGBUS where a step asked for it. */
 #include "daemon/guard.h"
 
 #include <errno.h>

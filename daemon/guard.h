@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Steps over memory that others can take away. A participant may truncate a ring's file under its users; touching it
- * then raises SIGBUS. A step that runs under a guard is left at the access, and its caller is told (DESIGN P7).
+ * then raises SIGBUS. A step that runs under a guard is left at the access, and its caller is told (docs/guarantees.md, P7).
  *
  * A step takes no lock, allocates nothing, enters no RCU read-side section and keeps nothing half done outside the ring:
  * it may end at any access. What it found out goes into the structure that it was given.

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Lines for a person or for journald. */
 #include "daemon/log.h"
 
 #include <stdarg.h>

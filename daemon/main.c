@@ -13,6 +13,7 @@
 
 #include <weir.h>
 
+#include "daemon/cpus.h"
 #include "daemon/log.h"
 #include "daemon/notify.h"
 #include "daemon/weird.h"
@@ -20,7 +21,7 @@
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
 static const char usage[] =
-    "usage: weird [--bus DIR] [--journal DIR] [--threads N] [--verbose]\n"
+    "usage: weird [--bus DIR] [--journal DIR] [--threads N] [--cpus LIST] [--verbose]\n"
     "\n"
     "Drains the rings of a bus to their journals on disk, frees their memory, repairs what the dead leave behind,\n"
     "and brings rings back after a restart of the host.\n"
@@ -29,11 +30,12 @@ static const char usage[] =
     "  --journal DIR  where the journals lie (default: /var/lib/weir where it may be written, else\n"
     "                 $XDG_STATE_HOME/weir, else ~/.local/state/weir)\n"
     "  --threads N    threads that drain, 1 to 64 (default: 1)\n"
+    "  --cpus LIST    processors that they run on, like 0,2-5 (default: any)\n"
     "  --verbose      more lines on standard error\n"
     "  --help         this text\n"
     "  --version      the version\n"
     "\n"
-    "SIGTERM and SIGINT stop it: what is committed is drained and synced first; a second one ends it at once.\n"
+    "SIGTERM, SIGINT and SIGHUP stop it: what is committed is drained and synced first; a second one ends it at once.\n"
     "Exit status: 0 stopped, 1 failed, 2 usage.\n";
 
 static int refuse(const char *what, const char *value)
@@ -45,13 +47,12 @@ static int refuse(const char *what, const char *value)
 /* -1: go on; else exit with this. */
 static int parse(int argc, char **argv, struct weird_options *options)
 {
-    static const struct option known[] = {{"bus", required_argument, NULL, 'b'},
-                                          {"journal", required_argument, NULL, 'j'},
-                                          {"threads", required_argument, NULL, 't'},
-                                          {"verbose", no_argument, NULL, 'v'},
-                                          {"help", no_argument, NULL, 'h'},
-                                          {"version", no_argument, NULL, 'V'},
-                                          {NULL, 0, NULL, 0}};
+    static const struct option known[] = {
+        {"bus", required_argument, NULL, 'b'},     {"journal", required_argument, NULL, 'j'},
+        {"threads", required_argument, NULL, 't'}, {"cpus", required_argument, NULL, 'c'},
+        {"verbose", no_argument, NULL, 'v'},       {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, 'V'},       {NULL, 0, NULL, 0}};
+    static cpu_set_t cpus; /* outlives the call */
     opterr = 0;
     for (int option; (option = getopt_long(argc, argv, ":", known, NULL)) != -1;) {
         char *end;
@@ -70,6 +71,11 @@ static int parse(int argc, char **argv, struct weird_options *options)
                 return refuse("--threads must be 1 to 64", optarg);
             options->threads = (uint32_t)threads;
             break;
+        case 'c':
+            if (cpus_parse(optarg, &cpus) < 0)
+                return refuse("--cpus must be a list of processors, like 0,2-5", optarg);
+            options->cpus = &cpus;
+            break;
         case 'v':
             options->verbose = true;
             break;
@@ -81,6 +87,9 @@ static int parse(int argc, char **argv, struct weird_options *options)
         case ':':
             return refuse("a value is missing", argv[optind - 1]);
         default:
+            /* A letter: optind may not have gone beyond its word yet. But "--verbose=1" sets it too. */
+            if (optopt && !(strchr("vhV", optopt) && strchr(argv[optind - 1], '=')))
+                return refuse("unknown option", (char[]){'-', (char)optopt, 0});
             return refuse("unknown option", argv[optind - 1]);
         }
     }
@@ -126,6 +135,9 @@ int main(int argc, char **argv)
     sigemptyset(&stops);
     sigaddset(&stops, SIGTERM);
     sigaddset(&stops, SIGINT);
+    struct sigaction hangup;
+    if (sigaction(SIGHUP, NULL, &hangup) == 0 && hangup.sa_handler != SIG_IGN) /* as nohup(1) has it */
+        sigaddset(&stops, SIGHUP);
     sigprocmask(SIG_BLOCK, &stops, NULL); /* before there are threads, which inherit it */
     signal(SIGPIPE, SIG_IGN);
     raise_descriptors();
@@ -154,6 +166,8 @@ int main(int argc, char **argv)
         ;
     signal(SIGTERM, SIG_DFL);
     signal(SIGINT, SIG_DFL);
+    if (sigismember(&stops, SIGHUP))
+        signal(SIGHUP, SIG_DFL);
     sigprocmask(SIG_UNBLOCK, &stops, NULL);
     weird_stop(weird);
     log_notice("stopped");

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* The table of names that a journal keeps: counting, saving, restoring. */
 #include "daemon/names.h"
 
 #include <errno.h>
@@ -78,6 +79,11 @@ void names_close(struct names *names)
     free(names->cursors);
     free(names->cursors_now);
     *names = (struct names){0};
+}
+
+uint64_t names_count_from(const struct names *names, const struct journal_meta *meta)
+{
+    return names->position > meta->durable ? names->position : meta->durable;
 }
 
 /* -- counting ------------------------------------------------------------------------------------------------------- */

@@ -46,6 +46,11 @@ struct names {
 /* geometry bounds the numbers; saved, from journal_load_names(), fills in. */
 int names_open(struct names *names, const struct ring_geometry *geometry, const struct journal_names *saved);
 void names_close(struct names *names);
+/*
+ * Where counting begins for a table that was opened with what journal_load_names() returned without an error: by rule 3 all
+ * below meta.durable was counted when that was written, and what did not change since was not saved again.
+ */
+uint64_t names_count_from(const struct names *names, const struct journal_meta *meta);
 
 /* Takes over names that the ring has and the table has not. Touches the ring's memory: under a guard. */
 void names_learn(struct names *names, const struct ring_view *view);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* The service manager's socket. */
 #include "daemon/notify.h"
 
 #include <stddef.h>

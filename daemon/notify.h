@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Telling the service manager that it is ready, or ends. */
 #ifndef WEIR_DAEMON_NOTIFY_H
 #define WEIR_DAEMON_NOTIFY_H
 

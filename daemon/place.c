@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Finding, making and locking the bus and the journal directory. */
 #include "daemon/place.h"
 
 #include <errno.h>
@@ -8,9 +9,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "daemon/log.h"
+
 #define PLACE_LOCK_NAME ".weird"
+#define PLACE_LOCK_NS 1000000000ull
+#define PLACE_LOCK_STEP_NS 10000000
 #define PLACE_SYSTEM_JOURNAL "/var/lib/weir"
 #define PLACE_OWNER_BYTES (PATH_MAX + 64)
 
@@ -36,6 +42,21 @@ static int place_lock_sign(int fd, const char *what, const char *where)
     return ftruncate(fd, 0) < 0 || pwrite(fd, owner, (size_t)bytes, 0) != bytes ? -errno : 0;
 }
 
+/* One that was just killed has it a moment more, until the kernel has taken it apart. */
+static int place_lock_take(int fd)
+{
+    struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    uint64_t deadline_ns = shm_now_ns() + PLACE_LOCK_NS;
+    while (fcntl(fd, F_OFD_SETLK, &whole) < 0) {
+        if (errno != EAGAIN && errno != EACCES)
+            return -errno;
+        if (shm_now_ns() >= deadline_ns)
+            return -EBUSY;
+        nanosleep(&(struct timespec){.tv_nsec = PLACE_LOCK_STEP_NS}, NULL);
+    }
+    return 0;
+}
+
 struct place_lock {
     int directory_fd;
     const char *directory;
@@ -53,17 +74,14 @@ static int place_lock(struct place_lock *lock, struct shm_why *why)
         shm_explain(why, "cannot open %s/" PLACE_LOCK_NAME ", the lock of a daemon: %s", directory, strerror(error));
         return -error;
     }
-    struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-    int r = fcntl(fd, F_OFD_SETLK, &whole) < 0 ? -errno : 0;
-    if (r == -EAGAIN || r == -EACCES) {
+    int r = place_lock_take(fd);
+    if (r == -EBUSY) {
         place_lock_owner(fd, lock->owner, sizeof lock->owner);
-        r = -EBUSY;
     } else if (r < 0) {
         shm_explain(why, "cannot lock %s/" PLACE_LOCK_NAME ": %s", directory, strerror(-r));
-    } else {
-        r = place_lock_sign(fd, lock->what, lock->where);
-        if (r < 0)
-            shm_explain(why, "cannot write %s/" PLACE_LOCK_NAME ": %s", directory, strerror(-r));
+    } else if ((r = place_lock_sign(fd, lock->what, lock->where)) < 0) {
+        log_warning("cannot write into %s/" PLACE_LOCK_NAME " who has it: %s", directory, strerror(-r));
+        r = 0; /* it is for show: the lock is held */
     }
     if (r < 0) {
         close(fd);
@@ -220,6 +238,26 @@ void place_close(struct place *place)
             close(*fds[i]);
         *fds[i] = -1;
     }
+}
+
+static bool place_lets_pass(const char *path, mode_t mode, gid_t gid)
+{
+    struct stat st;
+    if (stat(path, &st) < 0 || st.st_mode & S_IXOTH)
+        return true;
+    return !(mode & S_IROTH) && (!(mode & S_IRGRP) || (st.st_gid == gid && st.st_mode & S_IXGRP));
+}
+
+bool place_journal_is_shut(const struct place *place, mode_t mode, gid_t gid, char *ret_path)
+{
+    memcpy(ret_path, place->journal, strlen(place->journal) + 1);
+    for (char *slash = strchr(ret_path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+        *slash = 0;
+        if (!place_lets_pass(ret_path, mode, gid))
+            return true;
+        *slash = '/';
+    }
+    return !place_lets_pass(ret_path, mode, gid);
 }
 
 bool place_bus_stands(const struct place *place)

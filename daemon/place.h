@@ -26,6 +26,12 @@ struct place {
 int place_open(struct place *place, const char *bus, const char *journal, struct shm_why *why);
 void place_close(struct place *place);
 
+/*
+ * Does a directory on the way to the journals, ret_path[PATH_MAX], stop those whom the read bits of `mode` let in? Says yes
+ * where an access control list may say no.
+ */
+bool place_journal_is_shut(const struct place *place, mode_t mode, gid_t gid, char *ret_path);
+
 /* False when the bus's path leads somewhere else by now: whoever comes later cannot meet us. */
 bool place_bus_stands(const struct place *place);
 

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* The table of rings, and who still has a reference to one. */
 #include "daemon/registry.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* A bus has some rings, not thousands; a table that resizes itself would bring a thread of its own. */
@@ -72,16 +75,17 @@ struct weird_ring *registry_find(struct registry *registry, const char *name)
     return node ? ring_of(node) : NULL;
 }
 
-void registry_walk(struct registry *registry, bool (*visit)(void *ctx, struct weird_ring *ring), void *ctx)
+bool registry_walk(struct registry *registry, bool (*visit)(void *ctx, struct weird_ring *ring), void *ctx)
 {
     struct cds_lfht_iter iter;
+    bool stopped = false;
     rcu_read_lock();
     cds_lfht_first(registry->table, &iter);
-    for (struct cds_lfht_node *node; (node = cds_lfht_iter_get_node(&iter)); cds_lfht_next(registry->table, &iter)) {
-        if (visit(ctx, ring_of(node)))
-            break;
-    }
+    for (struct cds_lfht_node *node; !stopped && (node = cds_lfht_iter_get_node(&iter));
+         cds_lfht_next(registry->table, &iter))
+        stopped = visit(ctx, ring_of(node));
     rcu_read_unlock();
+    return stopped;
 }
 
 void registry_changed(struct registry *registry)
@@ -119,8 +123,15 @@ void weird_ring_put(struct weird_ring *ring)
 void weird_ring_free(struct weird_ring *ring)
 {
     binding_close(ring->binding);
-    attach_close(&ring->attachment);
+    hold_close(&ring->hold);
     free(ring);
+}
+
+bool weird_ring_is_named(const struct weird_ring *ring, int bus_fd)
+{
+    struct stat st;
+    return fstatat(bus_fd, ring->name, &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_dev == ring->place.device &&
+           st.st_ino == ring->place.inode;
 }
 
 void weird_ring_hurt(struct weird_ring *ring)

@@ -15,8 +15,8 @@
 
 #include <urcu/rculfhash.h>
 
-#include "daemon/attach.h"
 #include "daemon/binding.h"
+#include "daemon/hold.h"
 
 struct drain_ring;
 struct watch_ring;
@@ -42,10 +42,11 @@ struct weird_ring {
     char name[RING_NAME_BYTES];
     uint64_t hash;
     bool journaled;
-    struct attachment attachment;
+    struct hold hold;
+
+    struct ring_place place; /* constant once it is in the table */
 
     /* The conductor's alone. */
-    struct ring_place place;
     uint64_t seen; /* in the round of this number */
     struct ring_bind bind;
 
@@ -77,8 +78,8 @@ void registry_add(struct registry *registry, struct weird_ring *ring);
 void registry_remove(struct registry *registry, struct weird_ring *ring);
 /* Under rcu_read_lock(); good until rcu_read_unlock() unless weird_ring_get() took it. */
 struct weird_ring *registry_find(struct registry *registry, const char *name);
-/* True to stop. Called inside a read-side section. */
-void registry_walk(struct registry *registry, bool (*visit)(void *ctx, struct weird_ring *ring), void *ctx);
+/* True to stop, and returned then. Called inside a read-side section. */
+bool registry_walk(struct registry *registry, bool (*visit)(void *ctx, struct weird_ring *ring), void *ctx);
 void registry_changed(struct registry *registry);
 /* Wakes the conductor. */
 void registry_call(struct registry *registry);
@@ -87,6 +88,9 @@ bool weird_ring_get(struct weird_ring *ring); /* false: it is being let go */
 void weird_ring_put(struct weird_ring *ring);
 /* After a grace period. */
 void weird_ring_free(struct weird_ring *ring);
+
+/* Whether its name on the bus still leads to it. */
+bool weird_ring_is_named(const struct weird_ring *ring, int bus_fd);
 
 /* Its memory cannot be relied on any more: the conductor takes it out. Any thread with a reference. */
 void weird_ring_hurt(struct weird_ring *ring);

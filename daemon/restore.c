@@ -76,7 +76,7 @@ static int restore_open_journal(struct restore *restore, const struct place *pla
 static int restore_recover(struct restore *restore, uint64_t *ret_end, struct shm_why *why)
 {
     struct journal_names saved;
-    struct journal_recovery recovery = {0};
+    uint64_t end = 0;
     int r = journal_load_names(restore->writer, &saved);
     if (r < 0) {
         shm_explain(why, "cannot read the names in its journal: %s%s", strerror(-r),
@@ -86,17 +86,17 @@ static int restore_recover(struct restore *restore, uint64_t *ret_end, struct sh
                         : "");
         return r;
     }
-    uint64_t count_from = saved.position;
     r = names_open(&restore->names, &restore->meta.geometry, &saved);
     journal_free_names(&saved);
     if (r == 0)
-        r = journal_recover(restore->writer, count_from, names_count_recovered, &restore->names, &recovery);
+        r = journal_recover(restore->writer, names_count_from(&restore->names, &restore->meta), UINT64_MAX,
+                            names_count_recovered, &restore->names, &end);
     if (r < 0) {
         shm_explain(why, "cannot recover its journal: %s", strerror(-r));
         return r;
     }
-    names_recovered(&restore->names, recovery.end, recovery.end);
-    *ret_end = recovery.end;
+    names_recovered(&restore->names, end, end);
+    *ret_end = end;
     return 0;
 }
 
@@ -185,9 +185,22 @@ static int restore_create(struct restore *restore, const struct place *place, st
         .set_uid = root && meta->uid != geteuid(),
         .uid = meta->uid,
         .journal = journal, /* who is faster than the binding finds its backlog, and who removes the ring its journal */
+        .huge = (enum shm_huge)meta->geometry.huge,
+        .set_node = meta->geometry.numa_node != 0,
+        .node = meta->geometry.numa_node ? meta->geometry.numa_node - 1 : 0,
         .format = restore_format,
         .ctx = restore};
+    bool placed = create.set_node || create.huge != SHM_HUGE_NONE;
     int r = shm_create(place->bus_fd, &create, why);
+    if (r < 0 && r != -EEXIST && placed) {
+        /* Its messages matter more than where they lie; `weir ring info` shows both what was asked for and what is. */
+        struct shm_why first = why ? *why : (struct shm_why){{0}};
+        create.huge = SHM_HUGE_NONE;
+        create.set_node = false;
+        r = shm_create(place->bus_fd, &create, why);
+        if (r == 0)
+            log_warning("ring %s: it is back on ordinary memory: %s", restore->name, first.text);
+    }
     if (r == 0 && !restore->names_fit)
         log_warning("ring %s: it has no room for all the names in its journal", restore->name);
     return r;

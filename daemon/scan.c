@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* The conductor's rounds: what came, what went, what was cut short. */
 #include "daemon/scan.h"
 
 #include <dirent.h>
@@ -64,9 +65,10 @@ struct scan_tell {
 static int scan_tell_step(void *argument)
 {
     struct scan_tell *tell = argument;
-    struct ring_control *control = tell->ring->attachment.drain.view.control;
+    struct ring_control *control = tell->ring->hold.drain.view.control;
+    uint64_t error = (uint64_t)-tell->error | (journal_may_pass(tell->error) ? RING_JOURNAL_RETRIES : 0);
     if (mem_load_acquire(&control->journal_error) == 0) {
-        mem_store_release(&control->journal_error, (uint64_t)-tell->error); /* E8 progress */
+        mem_store_release(&control->journal_error, error); /* E8 progress */
         bell_ring(&control->progress.seq);
     }
     return 0;
@@ -94,27 +96,19 @@ static void scan_bind_failed(struct scanner *scanner, struct weird_ring *ring, i
     scan_due(scanner, ring->bind.due_ns);
 }
 
-static bool scan_is_named(const struct scanner *scanner, const struct weird_ring *ring)
-{
-    struct stat st;
-    return fstatat(scanner->place->bus_fd, ring->name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-           st.st_dev == ring->place.device && st.st_ino == ring->place.inode;
-}
-
 static void scan_bind(struct scanner *scanner, struct weird_ring *ring)
 {
     struct shm_why why = {{0}};
     bool made = faccessat(scanner->place->journal_fd, ring->name, F_OK, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT;
-    int r = binding_open(&ring->binding, scanner->place, &ring->attachment, &why);
+    int r = binding_open(&ring->binding, scanner->place, &ring->hold, &why);
     if (r < 0) {
         scan_bind_failed(scanner, ring, r, &why);
         return;
     }
-    if (made && !scan_is_named(scanner, ring)) {
+    if (made && !weird_ring_is_named(ring, scanner->place->bus_fd)) {
         /* Removed meanwhile by somebody who found no journal to remove: it would come back from this one. */
-        binding_close(ring->binding);
+        binding_discard(ring->binding, scanner->place);
         ring->binding = NULL;
-        journal_remove(scanner->place->journal_fd, ring->name);
         return;
     }
     log_notice("ring %s: drained to %s/%s from position %" PRIu64, ring->name, scanner->place->journal, ring->name,
@@ -148,9 +142,9 @@ static void scan_take_in(struct scanner *scanner, const char *name, const struct
     memcpy(ring->name, name, strnlen(name, RING_NAME_BYTES - 1));
     ring->place = (struct ring_place){st->st_dev, st->st_ino};
     ring->seen = scanner->round;
-    int r = attach_open(&ring->attachment, scanner->place, name, &why);
-    if (r == 0 && !scan_is_named(scanner, ring)) {
-        attach_close(&ring->attachment); /* swapped between the two looks: next round */
+    int r = hold_open(&ring->hold, scanner->place, name, &why);
+    if (r == 0 && !weird_ring_is_named(ring, scanner->place->bus_fd)) {
+        hold_close(&ring->hold); /* swapped between the two looks: next round */
         r = -ENOENT;
     }
     if (r < 0) {
@@ -162,7 +156,7 @@ static void scan_take_in(struct scanner *scanner, const char *name, const struct
         return;
     }
     skip_forget(&scanner->skips, name);
-    ring->journaled = ring->attachment.drain.view.geometry.flags & RING_JOURNALED;
+    ring->journaled = ring->hold.drain.view.geometry.flags & RING_JOURNALED;
     registry_add(scanner->registry, ring);
     scanner->rings[scanner->count++] = ring;
     supervise_wake(scanner->supervisor);
@@ -184,12 +178,27 @@ static void scan_take_out(struct scanner *scanner, struct weird_ring *ring)
 static int scan_removed_step(void *argument)
 {
     const struct weird_ring *ring = argument;
-    return mem_load_acquire(&ring->attachment.drain.view.control->removed) != 0;
+    return mem_load_acquire(&ring->hold.drain.view.control->removed) != 0;
+}
+
+/* Whoever took the name away may have died before it told those who wait in the ring. */
+static int scan_tell_removed_step(void *argument)
+{
+    const struct weird_ring *ring = argument;
+    struct ring_control *control = ring->hold.drain.view.control;
+    if (mem_swap(&control->removed, 0, RING_REMOVED)) {
+        bell_ring(&control->records.seq);
+        bell_ring(&control->progress.seq);
+        bell_ring(&control->work.seq);
+    }
+    return 0;
 }
 
 /* The drain thread finds a ring in the table alone. If it has not come to it yet, what is in memory would be lost. */
 static void scan_removed(struct scanner *scanner, struct weird_ring *ring)
 {
+    if (guard_run(scan_tell_removed_step, ring) < 0)
+        weird_ring_hurt(ring);
     if (mem_load_relaxed(&ring->bound) && mem_load_acquire(&ring->taken) == 0) {
         registry_changed(scanner->registry);
         drain_wake(scanner->pool, ring);
@@ -210,8 +219,11 @@ static void scan_check(struct scanner *scanner, struct weird_ring *ring)
                     "ring, and make it anew");
         scan_skip(scanner, ring->name, -EFAULT, &why);
         mem_store_release(&ring->hurt, 1);
+        struct scan_tell tell = {.ring = ring, .error = -EFAULT};
+        if (ring->journaled)
+            guard_run(scan_tell_step, &tell); /* `control` may be whole: then publishers hear of it */
         scan_take_out(scanner, ring);
-    } else if (removed > 0 || !scan_is_named(scanner, ring)) {
+    } else if (removed > 0 || !weird_ring_is_named(ring, scanner->place->bus_fd)) {
         scan_removed(scanner, ring);
     } else if (ring->journaled && mem_load_relaxed(&ring->bound) == 0) {
         if (ring->bind.due_ns <= shm_now_ns())
@@ -391,7 +403,7 @@ void scan_finish(struct scanner *scanner)
         struct weird_ring *ring = scanner->rings[i];
         if (mem_load_acquire(&ring->gone) == 0) {
             if (mem_load_acquire(&ring->hurt) == 0)
-                attach_leave(&ring->attachment);
+                hold_leave(&ring->hold);
             registry_remove(scanner->registry, ring);
             weird_ring_put(ring);
         }

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Remembering what cannot be served, by what its files look like from outside. */
 #include "daemon/skip.h"
 
 #include <errno.h>

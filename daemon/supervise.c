@@ -44,6 +44,7 @@ struct watch_ring {
     int watches[2]; /* of the lock files, -1: cannot be watched */
     bool hurt;
     uint32_t repaired; /* by the last look */
+    bool left;         /* the last look saw an id go */
     uint32_t member_count;
     struct watch_member members[]; /* publisher entries, then readers */
 };
@@ -86,7 +87,7 @@ static void watch_forget(const struct supervisor *supervisor, struct watch_membe
 static int watch_file(const struct supervisor *supervisor, const struct watch_ring *watch, const char *name)
 {
     char path[64];
-    snprintf(path, sizeof path, "/proc/self/fd/%d/%s", watch->ring->attachment.shm.dir_fd, name);
+    snprintf(path, sizeof path, "/proc/self/fd/%d/%s", watch->ring->hold.shm.dir_fd, name);
     return inotify_add_watch(supervisor->inotify_fd, path, IN_OPEN | IN_CLOSE | IN_DONT_FOLLOW);
 }
 
@@ -105,7 +106,7 @@ static bool supervise_take(void *ctx, struct weird_ring *ring)
         supervisor->rings = rings;
         supervisor->capacity = capacity;
     }
-    const struct ring_view *view = &ring->attachment.supervise.view;
+    const struct ring_view *view = &ring->hold.supervise.view;
     uint32_t members = view->publisher_entries + view->geometry.max_readers;
     struct watch_ring *watch = calloc(1, sizeof *watch + members * sizeof watch->members[0]);
     if (!watch)
@@ -140,7 +141,6 @@ static void supervise_refresh(struct supervisor *supervisor)
     uint64_t generation = mem_load_acquire(&supervisor->registry->generation);
     if (generation == supervisor->generation)
         return;
-    supervisor->generation = generation;
     for (uint32_t i = 0; i < supervisor->count;) {
         struct watch_ring *watch = supervisor->rings[i];
         if (mem_load_acquire(&watch->ring->gone) == 0) {
@@ -150,7 +150,8 @@ static void supervise_refresh(struct supervisor *supervisor)
         supervise_let_go(supervisor, watch);
         supervisor->rings[i] = supervisor->rings[--supervisor->count];
     }
-    registry_walk(supervisor->registry, supervise_take, supervisor);
+    if (!registry_walk(supervisor->registry, supervise_take, supervisor))
+        supervisor->generation = generation; /* else memory was short: again with the next event */
     for (uint32_t i = 0; i < supervisor->count; i++) {
         struct watch_ring *watch = supervisor->rings[i];
         if (watch->watches[0] != -2)
@@ -167,14 +168,13 @@ struct watch_news {
     uint32_t at; /* member to look at next */
     uint64_t id; /* a new one was found there: its id and pid */
     uint64_t pid;
-    bool left; /* somebody left */
 };
 
 /* Goes on to the next entry whose id is not the one we know. 1: found one that is taken, 0: none are left. */
 static int watch_news_step(void *argument)
 {
     struct watch_news *news = argument;
-    const struct ring_view *view = &news->watch->ring->attachment.supervise.view;
+    const struct ring_view *view = &news->watch->ring->hold.supervise.view;
     for (; news->at < news->watch->member_count; news->at++) {
         uint32_t reader = news->at - view->publisher_entries;
         bool publishes = news->at < view->publisher_entries;
@@ -206,16 +206,16 @@ static void watch_member_changed(const struct supervisor *supervisor, struct wat
 static int watch_sweep_step(void *argument)
 {
     struct watch_ring *watch = argument;
-    struct attachment *attachment = &watch->ring->attachment;
-    struct ring_control *control = attachment->supervise.view.control;
-    watch->repaired = ring_sweep(&attachment->daemon);
-    if (watch->repaired == 0)
+    struct hold *hold = &watch->ring->hold;
+    struct ring_control *control = hold->supervise.view.control;
+    watch->repaired = ring_sweep(&hold->daemon);
+    if (watch->repaired == 0 && !watch->left)
         return 0;
     /* Whoever sleeps may have slept on what is repaired now, and the dead may have been about to wake it. */
     bell_ring(&control->records.seq);
     bell_ring(&control->progress.seq);
-    if (attachment->supervise.view.readers_writable)
-        bell_ring(&attachment->supervise.view.readers->gates.seq);
+    if (hold->supervise.view.readers_writable)
+        bell_ring(&hold->supervise.view.readers->gates.seq);
     return 0;
 }
 
@@ -224,7 +224,9 @@ static void watch_look(const struct supervisor *supervisor, struct watch_ring *w
     struct watch_news news = {.watch = watch};
     int r;
     watch->looked_ns = now_ns;
+    watch->left = false;
     while ((r = guard_run(watch_news_step, &news)) > 0) {
+        watch->left |= watch->members[news.at].id != 0;
         watch_member_changed(supervisor, &watch->members[news.at], news.id, news.pid);
         news.at++;
     }
@@ -235,10 +237,10 @@ static void watch_look(const struct supervisor *supervisor, struct watch_ring *w
         weird_ring_hurt(watch->ring);
         return;
     }
-    if (watch->repaired) {
+    if (watch->repaired)
         log_debug("ring %s: %u died and left; put in order", watch->ring->name, watch->repaired);
+    if (watch->repaired || watch->left)
         drain_wake(supervisor->pool, watch->ring);
-    }
     bool blind = watch->watches[0] < 0 || watch->watches[1] < 0;
     if (watch->again < SUPERVISE_AGAIN)
         watch->due_ns = now_ns + supervise_again_ns[watch->again++];

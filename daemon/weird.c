@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Starting the daemon's threads, and ending them in order. */
 #include "daemon/weird.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/cpus.h"
 #include "daemon/drain.h"
 #include "daemon/guard.h"
 #include "daemon/log.h"
@@ -31,7 +33,10 @@ static int weird_begin(struct weird *weird, const struct weird_options *options,
         shm_explain(why, "at most %u threads", WEIRD_THREADS_MAX);
         return -EINVAL;
     }
-    int r = place_open(&weird->place, options->bus, options->journal, why);
+    int r = options->cpus ? cpus_check(options->cpus, why) : 0;
+    if (r < 0)
+        return r;
+    r = place_open(&weird->place, options->bus, options->journal, why);
     if (r < 0)
         return r;
     weird->placed = true;
@@ -42,7 +47,7 @@ static int weird_begin(struct weird *weird, const struct weird_options *options,
         weird->registered = r == 0;
     }
     if (r == 0)
-        r = drain_start(&weird->pool, &weird->place, &weird->registry, threads);
+        r = drain_start(&weird->pool, &weird->place, &weird->registry, threads, options->cpus);
     if (r == 0)
         r = supervise_start(&weird->supervisor, &weird->registry, weird->pool);
     if (r == 0)

@@ -9,6 +9,7 @@
 #ifndef WEIR_DAEMON_WEIRD_H
 #define WEIR_DAEMON_WEIRD_H
 
+#include <sched.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -25,6 +26,7 @@ struct weird_options {
     const char *journal; /* NULL: as place_open() chooses */
     uint32_t threads;    /* that drain; 0: 1 */
     bool verbose;
+    const cpu_set_t *cpus; /* processors that the threads that drain run on; NULL: any */
 };
 
 #define WEIRD_THREADS_MAX 64u

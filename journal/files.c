@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Opening, making and replacing files of a journal with care. */
 #include "journal/files.h"
 
 #include <errno.h>
@@ -9,6 +10,7 @@
 #include <unistd.h>
 
 #include "journal/io.h"
+#include "journal/journal.h"
 #include "ringbuf/layout.h"
 
 #define COPY_BYTES (1u << 17)
@@ -102,6 +104,86 @@ int journal_file_make(int folder_fd, const char *name, const struct journal_righ
         return result;
     }
     return fd;
+}
+
+int journal_folder_stands(int journal_fd, const char *name, int folder_fd)
+{
+    struct stat mine, there;
+    int fd = journal_folder_open(journal_fd, name);
+    if (fd < 0)
+        return fd == -EMEDIUMTYPE ? -ENOENT : fd;
+
+    int result = jio_stat(fd, &there);
+    if (result == 0)
+        result = jio_stat(folder_fd, &mine);
+    jio_close(fd);
+    if (result < 0)
+        return result;
+    return mine.st_dev == there.st_dev && mine.st_ino == there.st_ino ? 0 : -ENOENT;
+}
+
+/* Somebody may have thought it a left-over: it is made again. */
+static int open_lock(int folder_fd)
+{
+    struct stat folder;
+    int fd = journal_file_open(folder_fd, JOURNAL_LOCK_NAME, true);
+
+    if (fd != -ENOENT)
+        return fd;
+    int result = jio_stat(folder_fd, &folder);
+    if (result < 0)
+        return result;
+    struct journal_rights rights = {.uid = folder.st_uid, .gid = folder.st_gid};
+    fd = journal_file_make(folder_fd, JOURNAL_LOCK_NAME, &rights);
+    return fd == -EEXIST ? journal_file_open(folder_fd, JOURNAL_LOCK_NAME, true) : fd;
+}
+
+static int check_is_journal(int folder_fd)
+{
+    int fd = journal_file_open(folder_fd, JOURNAL_META_NAME, false);
+
+    jio_close(fd);
+    return fd == -ENOENT ? -EMEDIUMTYPE : fd < 0 ? fd : 0;
+}
+
+/*
+ * 1. The name is looked at again under the lock: it goes first when a journal is removed, under the same lock.
+ * 2. A directory that is no journal gets no file from us.
+ */
+static int lock_folder(int journal_fd, const char *name, int folder_fd)
+{
+    int result = check_is_journal(folder_fd);
+    if (result == -EMEDIUMTYPE && journal_folder_stands(journal_fd, name, folder_fd) == -ENOENT)
+        return -ENOENT;
+    if (result < 0)
+        return result;
+    int fd = open_lock(folder_fd);
+    if (fd < 0)
+        return fd;
+    result = jio_lock(fd);
+    if (result == 0)
+        result = journal_folder_stands(journal_fd, name, folder_fd);
+    if (result < 0) {
+        jio_close(fd);
+        return result;
+    }
+    return fd;
+}
+
+int journal_folder_lock(int journal_fd, const char *name, int *ret_folder_fd, int *ret_lock_fd)
+{
+    int folder_fd = journal_folder_open(journal_fd, name);
+    if (folder_fd < 0)
+        return folder_fd;
+
+    int lock_fd = lock_folder(journal_fd, name, folder_fd);
+    if (lock_fd < 0) {
+        jio_close(folder_fd);
+        return lock_fd;
+    }
+    *ret_folder_fd = folder_fd;
+    *ret_lock_fd = lock_fd;
+    return 0;
 }
 
 static int write_new(int folder_fd, const char *name, const struct journal_rights *rights, const void *data,

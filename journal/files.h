@@ -10,6 +10,7 @@
 #define JOURNAL_META_NAME "meta"
 #define JOURNAL_LEDGER_NAME "ledger"
 #define JOURNAL_NAMES_NAME "names"
+#define JOURNAL_LOCK_NAME "lock"
 
 /* Whose the files are, and who else may read them: the read bits of `mode` for group and others. */
 struct journal_rights {
@@ -29,6 +30,15 @@ int journal_file_open(int folder_fd, const char *name, bool writable);
 /* A new file. -EEXIST: there is one. */
 int journal_file_make(int folder_fd, const char *name, const struct journal_rights *rights);
 /*
+ * Opens DIR/NAME and takes the lock of its one writer, a file of its own: whoever may read a file may keep others from locking
+ * it, and nobody but the journal's owner may read this one. -EBUSY: somebody has it; -EMEDIUMTYPE: it is no journal; -ENOENT:
+ * there is none, or it was taken away meanwhile. While *ret_lock_fd is open, nobody else writes or removes what has the name.
+ */
+int journal_folder_lock(int journal_fd, const char *name, int *ret_folder_fd, int *ret_lock_fd);
+/* Whether this directory still has that name: 0, or -ENOENT. */
+int journal_folder_stands(int journal_fd, const char *name, int folder_fd);
+
+/*
  * Replaces a file's content at once and durably: written to NAME.new, synced, renamed, directory synced. On failure either
  * the old or the new content is in place. *ret_sync_failed: it was a sync that failed.
  */
@@ -47,11 +57,5 @@ int journal_file_secure(int fd, uint64_t from, uint64_t to);
  */
 int journal_file_write_blocks(int fd, const void *data, uint64_t bytes, uint64_t offset);
 int64_t journal_file_read_blocks(int fd, void *buffer, uint64_t bytes, uint64_t offset);
-
-/*
- * Errors that may pass: no room, no descriptors. Where they come from anything but a sync or the writing of records, nothing
- * that anybody relies on has changed, and the writer stays usable.
- */
-bool journal_may_pass(int error);
 
 #endif

@@ -61,31 +61,54 @@ static int rename_away(int journal_fd, const char *name, char hidden[HIDDEN_NAME
     return result < 0 ? result : jio_sync(journal_fd);
 }
 
-static int lock_journal(int journal_fd, const char *name)
-{
-    int folder_fd = journal_folder_open(journal_fd, name);
-    if (folder_fd < 0)
-        return folder_fd;
-
-    int lock_fd = journal_meta_lock(folder_fd);
-    jio_close(folder_fd);
-    return lock_fd;
-}
-
-int journal_remove(int journal_fd, const char *name)
+/* Under its lock. */
+static int take_away(int journal_fd, const char *name)
 {
     char hidden[HIDDEN_NAME_BYTES];
-    int result = journal_name_check(name);
-    if (result < 0)
-        return result;
+    int result = rename_away(journal_fd, name, hidden);
 
-    int lock_fd = lock_journal(journal_fd, name);
-    if (lock_fd < 0)
-        return lock_fd;
-    result = rename_away(journal_fd, name, hidden);
     if (result == 0)
         jio_list(journal_fd, remove_left_over, &journal_fd);
+    return result;
+}
+
+static int check_identity(int folder_fd, const struct ring_identity *identity)
+{
+    struct journal_meta meta;
+    int result = identity ? journal_meta_read(folder_fd, &meta) : 0;
+
+    if (result < 0 || !identity)
+        return result;
+    bool same = memcmp(meta.identity.ring_id, identity->ring_id, sizeof(identity->ring_id)) == 0 &&
+                meta.identity.epoch == identity->epoch;
+    return same ? 0 : -ESTALE;
+}
+
+int journal_remove(int journal_fd, const char *name, const struct ring_identity *identity)
+{
+    int folder_fd, lock_fd;
+    int result = journal_name_check(name);
+
+    if (result == 0)
+        result = journal_folder_lock(journal_fd, name, &folder_fd, &lock_fd);
+    if (result < 0)
+        return result;
+    result = check_identity(folder_fd, identity);
+    if (result == 0)
+        result = take_away(journal_fd, name);
+    jio_close(folder_fd);
     jio_close(lock_fd);
+    return result;
+}
+
+int journal_discard(int journal_fd, struct journal_writer *writer)
+{
+    const char *name = writer->meta.identity.name;
+    int result = journal_folder_stands(journal_fd, name, writer->folder_fd);
+
+    if (result == 0)
+        result = take_away(journal_fd, name);
+    journal_close(writer);
     return result;
 }
 
@@ -107,11 +130,22 @@ static int make_meta(int folder_fd, const struct journal_meta *meta)
     return result;
 }
 
+static int make_lock(int folder_fd, const struct journal_meta *meta)
+{
+    struct journal_rights rights = {.uid = meta->uid, .gid = meta->gid};
+    int fd = journal_file_make(folder_fd, JOURNAL_LOCK_NAME, &rights);
+
+    jio_close(fd);
+    return fd < 0 ? fd : 0;
+}
+
 static int fill_folder(int folder_fd, const struct journal_meta *meta)
 {
     struct journal_rights rights = journal_rights_of(meta);
     int result = make_meta(folder_fd, meta);
 
+    if (result == 0)
+        result = make_lock(folder_fd, meta);
     if (result == 0)
         result = journal_ledger_make(folder_fd, &rights);
     /* Last: from here on its owner may put things into it. */

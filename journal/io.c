@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* The journal's system calls, with their hooks for tests. */
 #include "journal/io.h"
 
 #include <dirent.h>

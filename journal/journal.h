@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A ring's journal on disk: writer (weird), recovery, reader (everybody). One writer at a time: it holds a write lock on
- * `meta`. All system calls go through journal/io.h, so that tests can make the n-th fail and see what was not synced.
+ * the file `lock`. All system calls go through journal/io.h, so that tests can make the n-th fail and see what was not synced.
  *
  * Negative errno: as the system calls gave it; -EBADMSG bytes that do not check; -EPROTONOSUPPORT other layout version or
  * byte order; -EMEDIUMTYPE not a journal; -EBUSY another writer has it; -ESTALE journal of another ring (other ring id, or
@@ -55,6 +55,13 @@ int journal_create(int journal_fd, const struct journal_meta *meta);
  */
 int journal_open(int journal_fd, const char *name, struct journal_writer **ret_writer, struct journal_meta *ret_meta);
 void journal_close(struct journal_writer *writer);
+/* What ended the writer, a negative errno; 0: nothing did. */
+int journal_ended(const struct journal_writer *writer);
+/*
+ * Errors that may pass: no room, no descriptors. Where they come from anything but a sync or the writing of records, nothing
+ * that anybody relies on has changed, and the writer has not ended.
+ */
+bool journal_may_pass(int error);
 /*
  * Writes and syncs a new generation of meta (lease, epoch, start, durable). On failure either the old or the new one counts.
  * Name, ring id and segment size cannot change, nor can the epoch go back (-EINVAL). A new epoch starts at a segment that
@@ -112,11 +119,6 @@ int journal_save_names(struct journal_writer *writer, const struct journal_names
 int journal_load_names(struct journal_writer *writer, struct journal_names *ret_names);
 void journal_free_names(struct journal_names *names);
 
-struct journal_recovery {
-    uint64_t end;    /* behind the last valid record */
-    uint64_t oldest; /* first position kept, == end when empty */
-    uint64_t segment_files;
-};
 /*
  * Takes the files of all segments below this one away, after their range is durably in the ledger (JOURNAL_GAP_EXPIRED).
  * -EBUSY: this writer has one of them open, being written or not synced yet.
@@ -127,18 +129,22 @@ int journal_expire(struct journal_writer *writer, uint64_t below_segment);
  * Finds the end after a crash or power loss: scans records from meta.durable on (meta.start, if that is higher), from
  * `count_from` on if that is lower and still kept. Damage with good records behind it goes into the ledger, once; what was not
  * valid behind the end is left in place (its CRCs do not check). Everything below the end is durable when it returns.
- * `counted` as in journal_seal(), for records at or above `count_from`. -EIO: the disk cannot read; nothing is decided then.
+ * `counted` as in journal_seal(), for records at or above `count_from`. Damage at or above `again_from` is not noted: the
+ * caller has those records in memory, and writes them once more; UINT64_MAX: it has not. *ret_end: behind the last valid record.
+ * -EIO: the disk cannot read; nothing is decided then.
  */
-int journal_recover(struct journal_writer *writer, uint64_t count_from,
-                    void (*counted)(void *ctx, uint64_t producer, uint64_t sequence), void *ctx,
-                    struct journal_recovery *ret_recovery);
+int journal_recover(struct journal_writer *writer, uint64_t count_from, uint64_t again_from,
+                    void (*counted)(void *ctx, uint64_t producer, uint64_t sequence), void *ctx, uint64_t *ret_end);
 /* Names of the journals below a directory; stops when the callback returns non-zero, returns that. */
 int journal_list(int journal_fd, int (*callback)(void *ctx, const char *name), void *ctx);
 /*
- * Removes DIR/NAME with all its files (renamed to .removed-... first). -EBUSY: a writer has it. -EMEDIUMTYPE: it has no meta.
- * 0: the name is gone, durably; files that resist go with a later call.
+ * Removes DIR/NAME with all its files (renamed to .removed-... first), if it is of this ring in this epoch; identity NULL:
+ * whosever it is. -EBUSY: a writer has it. -EMEDIUMTYPE: it has no meta. -ESTALE: it is another one's; or an error of reading
+ * whose it is: nothing was removed then. 0: the name is gone, durably; files that resist go with a later call.
  */
-int journal_remove(int journal_fd, const char *name);
+int journal_remove(int journal_fd, const char *name, const struct ring_identity *identity);
+/* The same with the journal that this writer has, which is closed in any case. -ENOENT: its name is gone already. */
+int journal_discard(int journal_fd, struct journal_writer *writer);
 
 /* -- Reader ---------------------------------------------------------------------------------------------- */
 

@@ -2,6 +2,7 @@
 /*
  * Byte format of a journal: a directory JOURNAL/RING of
  *   meta       two blocks written in turn, the newer valid one counts: what the ring is, its epoch, how far positions are leased
+ *   lock       empty: write-locked by who writes or removes the journal, readable by nobody else
  *   ledger     entries appended: ranges of positions that no reader will get, and why; zeros behind them; replaced by
  *              rename when it can be put together
  *   names      last sequences of named publishers, positions of cursors, as of a position; replaced by rename
@@ -78,8 +79,9 @@ struct journal_meta_block {
     uint32_t flags, when_full, segment_shift, max_publishers, max_readers, max_producers, max_cursors;
     uint32_t mode, uid, gid;
     char name[RING_NAME_BYTES];
-    uint8_t reserved[3];
-    uint32_t crc; /* CRC-32C of everything before it */
+    uint8_t huge;       /* as in ring_control: how a ring that is brought back is to be placed */
+    uint16_t numa_node; /* node + 1, 0: none */
+    uint32_t crc;       /* CRC-32C of everything before it */
 };
 static_assert(sizeof(struct journal_meta_block) == 216, "meta block");
 

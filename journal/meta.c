@@ -59,6 +59,8 @@ static struct journal_meta_block encode(const struct journal_meta *meta, uint64_
         .max_readers = geometry->max_readers,
         .max_producers = geometry->max_producers,
         .max_cursors = geometry->max_cursors,
+        .huge = (uint8_t)geometry->huge,
+        .numa_node = (uint16_t)geometry->numa_node,
         .mode = meta->mode,
         .uid = meta->uid,
         .gid = meta->gid,
@@ -93,7 +95,9 @@ static int decode(const struct journal_meta_block *block, struct journal_meta *r
                      .max_producers = block->max_producers,
                      .max_cursors = block->max_cursors,
                      .memory_limit_bytes = block->memory_limit_bytes,
-                     .features_incompatible = block->features_incompatible},
+                     .features_incompatible = block->features_incompatible,
+                     .huge = block->huge,
+                     .numa_node = block->numa_node},
         .identity = {.created_ns = block->created_ns, .epoch = block->epoch, .start = block->start},
         .mode = block->mode,
         .uid = block->uid,
@@ -115,32 +119,6 @@ static int worse(int a, int b)
     if (a == -EPROTONOSUPPORT || b == -EPROTONOSUPPORT)
         return -EPROTONOSUPPORT;
     return a == -EBADMSG || b == -EBADMSG ? -EBADMSG : -EMEDIUMTYPE;
-}
-
-static int lock_meta(int meta_fd)
-{
-    struct stat st = {0};
-    int result = jio_lock(meta_fd);
-
-    if (result == 0)
-        result = jio_stat(meta_fd, &st);
-    if (result < 0)
-        return result;
-    return st.st_nlink == 0 ? -ENOENT : 0; /* removed between the open and the lock */
-}
-
-int journal_meta_lock(int folder_fd)
-{
-    int fd = journal_file_open(folder_fd, JOURNAL_META_NAME, true);
-    if (fd < 0)
-        return fd == -ENOENT ? -EMEDIUMTYPE : fd;
-
-    int result = lock_meta(fd);
-    if (result < 0) {
-        jio_close(fd);
-        return result;
-    }
-    return fd;
 }
 
 int journal_meta_load(int meta_fd, struct journal_meta *ret_meta, struct journal_meta_state *ret_state)

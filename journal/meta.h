@@ -8,12 +8,6 @@
 
 #include "journal/journal.h"
 
-/*
- * Opens `meta` and takes the one writer's lock on it, which the descriptor holds. -EBUSY: somebody has it; -EMEDIUMTYPE:
- * there is no meta; -ENOENT: the journal was removed in this very moment.
- */
-int journal_meta_lock(int folder_fd);
-
 /* The newest valid block of an open meta, and which one it is. */
 struct journal_meta_state {
     uint64_t generation;

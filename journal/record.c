@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* CRCs of records. */
 #include "journal/record.h"
 
 #include "journal/journal.h"

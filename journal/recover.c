@@ -29,6 +29,7 @@ struct recovery {
     uint64_t floor; /* everything below was durable, or never used */
     uint64_t end;
     uint64_t count_from;
+    uint64_t again_from;
     void (*counted)(void *ctx, uint64_t producer, uint64_t sequence);
     void *ctx;
 };
@@ -59,8 +60,11 @@ static int by_from(const void *a, const void *b)
 static int note_hole(struct recovery *recovery, uint64_t from, uint64_t to)
 {
     struct journal_ledger ledger;
-    int result = journal_ledger_load(recovery->writer->folder_fd, &ledger);
 
+    to = to < recovery->again_from ? to : recovery->again_from;
+    if (from >= to)
+        return 0;
+    int result = journal_ledger_load(recovery->writer->folder_fd, &ledger);
     if (result < 0)
         return result;
     if (ledger.count > 0)
@@ -204,29 +208,19 @@ static int secure(struct recovery *recovery)
 
 /* -- All of it ------------------------------------------------------------------------------------------- */
 
-static int recover(struct recovery *recovery, struct journal_recovery *ret_recovery)
+static int recover(struct recovery *recovery, uint64_t *ret_end)
 {
     int result = find_end(recovery, scan_start(recovery));
 
     if (result == 0)
         result = secure(recovery);
-    if (result < 0)
-        return result;
-    *ret_recovery = (struct journal_recovery){
-        .end = recovery->end,
-        .oldest = recovery->end,
-        .segment_files = recovery->files.count,
-    };
-    if (recovery->files.count > 0) {
-        uint64_t oldest = journal_segment_start(recovery->files.segments[0], recovery->shift);
-        ret_recovery->oldest = oldest < recovery->end ? oldest : recovery->end;
-    }
-    return 0;
+    if (result == 0)
+        *ret_end = recovery->end;
+    return result;
 }
 
-int journal_recover(struct journal_writer *writer, uint64_t count_from,
-                    void (*counted)(void *ctx, uint64_t producer, uint64_t sequence), void *ctx,
-                    struct journal_recovery *ret_recovery)
+int journal_recover(struct journal_writer *writer, uint64_t count_from, uint64_t again_from,
+                    void (*counted)(void *ctx, uint64_t producer, uint64_t sequence), void *ctx, uint64_t *ret_end)
 {
     const struct journal_meta *meta = &writer->meta;
     struct recovery recovery = {
@@ -234,6 +228,7 @@ int journal_recover(struct journal_writer *writer, uint64_t count_from,
         .shift = meta->geometry.segment_shift,
         .floor = meta->durable > meta->identity.start ? meta->durable : meta->identity.start,
         .count_from = count_from,
+        .again_from = again_from,
         .counted = counted,
         .ctx = ctx,
     };
@@ -245,7 +240,7 @@ int journal_recover(struct journal_writer *writer, uint64_t count_from,
         return result;
     result = journal_reader_open(writer->folder_fd, meta->identity.ring_id, recovery.shift, &recovery.reader);
     if (result == 0) {
-        result = recover(&recovery, ret_recovery);
+        result = recover(&recovery, ret_end);
         journal_reader_close(recovery.reader);
     }
     journal_segment_list_free(&recovery.files);

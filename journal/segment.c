@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Names, headers, making and reopening of segment files. */
 #include "journal/segment.h"
 
 #include <errno.h>

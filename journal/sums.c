@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* CRCs of any stretch of a segment, from sums at every unit. */
 #include "journal/sums.h"
 
 #include <errno.h>

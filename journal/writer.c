@@ -7,7 +7,8 @@
  *    kept open: the kernel tells of a failed write-out only those who had the file open.
  * 2. After a failed write, fdatasync or fsync nothing is known of what the kernel holds: the writer has ended, and answers
  *    everything with that error. Only a file that cannot be made or opened for want of room or descriptors is different:
- *    nothing was written then, and the same call may be made again later.
+ *    nothing was written then, and the same call may be made again later. (A write of records that is refused for want of room
+ *    is not: NFS so tells, once, that earlier ones were lost.)
  * 3. What journal_open() finds in meta, ledger and names is on stable storage when it returns, whatever became of the syncs
  *    of an earlier writer.
  * 4. Nothing is written below the first position of the epoch, nor where a file's header tells another ring.
@@ -36,9 +37,9 @@
 
 static int open_meta(struct journal_writer *writer)
 {
-    writer->meta_fd = journal_meta_lock(writer->folder_fd);
+    writer->meta_fd = journal_file_open(writer->folder_fd, JOURNAL_META_NAME, true);
     if (writer->meta_fd < 0)
-        return writer->meta_fd;
+        return writer->meta_fd == -ENOENT ? -EMEDIUMTYPE : writer->meta_fd;
     return journal_meta_load(writer->meta_fd, &writer->meta, &writer->meta_state);
 }
 
@@ -84,12 +85,11 @@ int journal_open(int journal_fd, const char *name, struct journal_writer **ret_w
     if (!writer)
         return -ENOMEM;
 
-    writer->meta_fd = -1;
-    writer->folder_fd = -1;
+    writer->folder_fd = writer->lock_fd = writer->meta_fd = -1;
     result = journal_blocks_init(&writer->blocks);
     if (result == 0)
-        result = writer->folder_fd = journal_folder_open(journal_fd, name);
-    if (result >= 0)
+        result = journal_folder_lock(journal_fd, name, &writer->folder_fd, &writer->lock_fd);
+    if (result == 0)
         result = open_meta(writer);
     /* A copy of a journal under another name is the journal of another ring. */
     if (result == 0 && strcmp(writer->meta.identity.name, name) != 0)
@@ -105,6 +105,11 @@ int journal_open(int journal_fd, const char *name, struct journal_writer **ret_w
     return 0;
 }
 
+int journal_ended(const struct journal_writer *writer)
+{
+    return writer->error;
+}
+
 void journal_close(struct journal_writer *writer)
 {
     if (!writer)
@@ -113,6 +118,7 @@ void journal_close(struct journal_writer *writer)
         jio_close(writer->files[i].fd);
     jio_close(writer->meta_fd);
     jio_close(writer->folder_fd);
+    jio_close(writer->lock_fd);
     journal_blocks_free(&writer->blocks);
     free(writer);
 }

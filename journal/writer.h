@@ -37,7 +37,8 @@ struct journal_spares {
 
 struct journal_writer {
     int folder_fd;
-    int meta_fd;       /* holds the lock */
+    int lock_fd; /* nobody else writes while it is open */
+    int meta_fd;
     int error;         /* what ended the writer, negative; 0: nothing did */
     bool folder_dirty; /* a file may have been made since the directory was last synced */
 

@@ -92,6 +92,12 @@ static int put_aside(int bus_fd, const char *name, const char *path, struct shm_
 
 int shm_remove(int bus_fd, const char *name, struct shm_why *why)
 {
+    return shm_remove_telling(bus_fd, name, NULL, NULL, why);
+}
+
+int shm_remove_telling(int bus_fd, const char *name, void (*gone)(void *ctx, int dir_fd), void *ctx,
+                       struct shm_why *why)
+{
     int error = shm_name_require(name, why);
     if (error)
         return error;
@@ -112,6 +118,8 @@ int shm_remove(int bus_fd, const char *name, struct shm_why *why)
         error = put_aside(bus_fd, name, path, &aside, why);
     if (!error) {
         shm_point("remove: name gone");
+        if (gone)
+            gone(ctx, dir_fd);
         error = shm_remove_directory(bus_fd, aside.text, dir_fd);
         if (error)
             (void)shm_fail(why, -error, "the ring %s is gone, but files are left in %s/%s: %m. Remove that directory",

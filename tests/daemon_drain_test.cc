@@ -227,7 +227,7 @@ bool drain_in_child(const std::string &bus, const std::string &journal, uint64_t
                     step();
             };
         }
-        struct weird_options options = {bus.c_str(), journal.c_str(), 1, false};
+        struct weird_options options = {bus.c_str(), journal.c_str(), 1, false, nullptr};
         struct weird *weird;
         struct shm_why why = {};
         if (!freopen((journal + ".log").c_str(), "a", stderr) || weird_start(&options, &weird, &why) < 0)
@@ -235,7 +235,7 @@ bool drain_in_child(const std::string &bus, const std::string &journal, uint64_t
         struct weir_ring_info info = {};
         info.size = sizeof info;
         bool through =
-            wait_until([&] { return weir_ring_info(bus.c_str(), "ring", &info) == 0 && info.durable > position; });
+            wait_until([&] { return weir_ring_inspect(bus.c_str(), "ring", &info) == 0 && info.durable > position; });
         weird_stop(weird);
         _exit(through ? 0 : 3);
     });
@@ -395,9 +395,9 @@ TEST_F(DaemonDrain, CallsNothingDurableBeforeItsSyncReturns)
                                   if (event->call != JIO_SYNC_DATA ||
                                       path_of(event->fd).find(".seg") == std::string::npos)
                                       return 0;
-                                  weir_ring_info(watch->bus.c_str(), "ring", &before);
+                                  weir_ring_inspect(watch->bus.c_str(), "ring", &before);
                                   usleep(2000);
-                                  weir_ring_info(watch->bus.c_str(), "ring", &after);
+                                  weir_ring_inspect(watch->bus.c_str(), "ring", &after);
                                   watch->syncs++;
                                   watch->early += after.durable != before.durable || after.written <= after.durable;
                                   return 0;

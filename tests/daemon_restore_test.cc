@@ -270,7 +270,7 @@ TEST_F(DaemonRestore, MayDieAtAnyStepOfBringingARingBack)
             mem_point_hook = [](struct mem_site *) { step(); };
             if (!freopen((journal_ + ".log").c_str(), "a", stderr))
                 _exit(126);
-            struct weird_options options = {bus_.c_str(), journal_.c_str(), 1, false};
+            struct weird_options options = {bus_.c_str(), journal_.c_str(), 1, false, nullptr};
             struct weird *weird;
             struct shm_why why = {};
             if (weird_start(&options, &weird, &why) < 0)
@@ -291,6 +291,87 @@ TEST_F(DaemonRestore, MayDieAtAnyStepOfBringingARingBack)
     EXPECT_GT(steps, 50u);
     RecordProperty("steps", (int)steps);
     std::filesystem::remove_all(saved);
+}
+
+/* What is read of segment files while the daemon starts. */
+struct Reads {
+    struct mem_u64 bytes;
+};
+
+void count_reads(void *ctx, const struct jio_event *event, int64_t result)
+{
+    char path[64], target[PATH_MAX];
+    snprintf(path, sizeof path, "/proc/self/fd/%d", event->fd);
+    ssize_t bytes = event->call == JIO_READ && result > 0 ? readlink(path, target, sizeof target - 1) : 0;
+    if (bytes > 0 && std::string(target, (size_t)bytes).find(".seg") != std::string::npos)
+        mem_add_(&static_cast<Reads *>(ctx)->bytes, (uint64_t)result);
+}
+
+/* However long the journal is, a start reads what came since the positions were leased last. */
+TEST_F(DaemonRestore, ReadsTheEndOfALongJournalAlone)
+{
+    constexpr uint64_t journal_bytes = 12 << 20;
+    create("ring");
+    before_ = info("ring");
+    {
+        Weird weird(bus_, journal_);
+        ASSERT_TRUE(weird.start()) << weird.log();
+        struct weir_pub *pub = publisher("ring", "early");
+        send(pub, "counted once");
+        weir_pub_close(pub);
+        pub = publisher("ring");
+        uint64_t position = 0;
+        for (uint64_t bytes = 0; bytes < journal_bytes; bytes += 10000)
+            position = send(pub, std::string(10000, 'x'));
+        ASSERT_EQ(wait_durable(pub, position), 0) << weir_last_error();
+        weir_pub_close(pub);
+        weird.kill();
+    }
+    /* The lease is raised when less than two memories of it are left, to four. */
+    uint64_t most = 4 * before_.memory_bytes;
+    ASSERT_LT(most, journal_bytes / 2);
+    for (const char *what : {"killed", "stopped", "restarted"}) {
+        Reads reads = {};
+        struct jio_hooks hooks = {nullptr, count_reads, &reads};
+        if (strcmp(what, "restarted") == 0)
+            lose_memory();
+        jio_hooks = &hooks;
+        {
+            Embedded weird(bus_, journal_);
+            jio_hooks = nullptr;
+            ASSERT_EQ(weird.error, 0) << weird.why.text;
+            EXPECT_LT(mem_load_acquire(&reads.bytes), most) << what;
+            EXPECT_EQ(last_sequence("early"), 1u) << what;
+        }
+    }
+}
+
+/* Damaged names are put together again from the records, once, and before anything else is counted. */
+TEST_F(DaemonRestore, SavesDamagedNamesAgainAsSoonAsItHasThem)
+{
+    create("ring");
+    {
+        Weird weird(bus_, journal_);
+        ASSERT_TRUE(weird.start()) << weird.log();
+        struct weir_pub *pub = publisher("ring", "first");
+        uint64_t position = 0;
+        for (int i = 0; i < 5; i++)
+            position = send(pub, "record");
+        ASSERT_EQ(wait_durable(pub, position), 0) << weir_last_error();
+        weir_pub_close(pub);
+        EXPECT_EQ(weird.stop(), 0);
+    }
+    std::ofstream(journal_ + "/ring/names", std::ios::in | std::ios::out | std::ios::binary) << "no names";
+    {
+        Weird weird(bus_, journal_);
+        ASSERT_TRUE(weird.start()) << weird.log();
+        EXPECT_TRUE(weird.says("are damaged")) << weird.log();
+        weird.kill();
+    }
+    lose_memory();
+    Weird weird(bus_, journal_);
+    ASSERT_TRUE(weird.start()) << weird.log();
+    EXPECT_EQ(last_sequence("first"), 5u) << weird.log();
 }
 
 TEST_F(DaemonRestore, LeavesARingAloneThatIsOnTheBus)

@@ -4,6 +4,8 @@
 
 #include "tests/daemon_support.hh"
 
+#include <sys/resource.h>
+
 namespace
 {
 
@@ -38,6 +40,10 @@ TEST_F(DaemonRings, CommandLineAnswersEachMistake)
         EXPECT_EQ(run_weird(mistake, &output), 2) << mistake[0];
         EXPECT_NE(output.find("Try 'weird --help'"), std::string::npos) << output;
     }
+    EXPECT_EQ(run_weird({"-ab"}, &output), 2);
+    EXPECT_EQ(output.find("weird: unknown option: -a\n"), 0u) << output;
+    EXPECT_EQ(run_weird({"--verbose=yes"}, &output), 2);
+    EXPECT_NE(output.find("--verbose=yes"), std::string::npos) << output;
     EXPECT_EQ(run_weird({"--bus", "/proc/no/such", "--journal", journal_}, &output), 1);
     EXPECT_EQ(run_weird({"--bus", bus_, "--journal", "/proc/no/such"}, &output), 1);
     EXPECT_NE(output.find("/proc/no/such"), std::string::npos) << output;
@@ -94,16 +100,93 @@ TEST_F(DaemonRings, ASecondBusIsToldWhoHasTheJournalDirectory)
     std::filesystem::remove_all(other_bus);
 }
 
-TEST_F(DaemonRings, MakesItsDirectoriesAndStopsOnEitherSignal)
+/* Whoever is killed keeps its locks a moment longer, as the test does here. */
+TEST_F(DaemonRings, WaitsAMomentForOneThatIsDying)
 {
-    std::filesystem::remove_all(bus_);
-    std::filesystem::remove_all(journal_);
+    int fd = open((bus_ + "/.weird").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    struct flock lock = {};
+    lock.l_type = F_WRLCK;
+    lock.l_whence = SEEK_SET;
+    ASSERT_EQ(fcntl(fd, F_OFD_SETLK, &lock), 0);
+    Weird weird(bus_, journal_);
+    weird.launch();
+    usleep(100000);
+    close(fd);
+    EXPECT_TRUE(wait_until([&] { return weird.says("serving the bus") || !weird.runs(); }));
+    EXPECT_EQ(weird.stop(), 0) << weird.log();
+}
+
+/* Its lock files' text is for people. */
+TEST_F(DaemonRings, StartsWhereItCannotWriteWhoItIs)
+{
+    int pipes[2];
+    ASSERT_EQ(pipe2(pipes, O_CLOEXEC), 0);
+    Child child([&] {
+        struct rlimit none = {0, 0};
+        std::string program = environment("WEIR_BIN") + "/weird_testing";
+        signal(SIGXFSZ, SIG_IGN);
+        unsetenv("NOTIFY_SOCKET");
+        if (dup2(pipes[1], STDERR_FILENO) < 0 || setrlimit(RLIMIT_FSIZE, &none) != 0)
+            _exit(126);
+        execl(program.c_str(), program.c_str(), "--bus", bus_.c_str(), "--journal", journal_.c_str(), nullptr);
+        _exit(127);
+    });
+    close(pipes[1]);
+    std::string said;
+    char buffer[4096];
+    for (ssize_t bytes;
+         said.find("serving the bus") == std::string::npos && (bytes = read(pipes[0], buffer, sizeof buffer)) > 0;)
+        said.append(buffer, (size_t)bytes);
+    EXPECT_NE(said.find("warning: cannot write into " + bus_ + "/.weird"), std::string::npos) << said;
+    ::kill(child.pid(), SIGTERM);
+    EXPECT_EQ(child.wait(), 0) << said;
+    close(pipes[0]);
+}
+
+TEST_F(DaemonRings, MakesItsDirectoriesAndStopsOnEachSignal)
+{
+    for (int signal : {SIGTERM, SIGINT, SIGHUP}) {
+        std::filesystem::remove_all(bus_);
+        std::filesystem::remove_all(journal_);
+        Weird weird(bus_, journal_);
+        ASSERT_TRUE(weird.start()) << weird.log();
+        EXPECT_TRUE(std::filesystem::is_directory(bus_));
+        EXPECT_TRUE(std::filesystem::is_directory(journal_));
+        ::kill(weird.pid(), signal);
+        EXPECT_EQ(weird.wait(), 0) << signal;
+    }
+}
+
+/* nohup(1) has SIGHUP ignored; it stays so. */
+TEST_F(DaemonRings, GoesOnWithoutATerminalWhereItIsToldTo)
+{
+    struct sigaction ignore = {}, before;
+    ignore.sa_handler = SIG_IGN;
+    ASSERT_EQ(sigaction(SIGHUP, &ignore, &before), 0);
+    Weird weird(bus_, journal_);
+    bool started = weird.start();
+    sigaction(SIGHUP, &before, nullptr);
+    ASSERT_TRUE(started) << weird.log();
+    ::kill(weird.pid(), SIGHUP);
+    create("ring");
+    struct weir_pub *pub = publisher("ring");
+    EXPECT_EQ(wait_durable(pub, send(pub, "still here")), 0) << weir_last_error();
+    weir_pub_close(pub);
+    EXPECT_EQ(weird.stop(), 0) << weird.log();
+}
+
+TEST_F(DaemonRings, WarnsWhereSubscribersOfOthersCouldNotReadTheJournal)
+{
+    std::filesystem::permissions(journal_, std::filesystem::perms::owner_all);
+    struct weir_ring_options shared = small_ring();
+    shared.mode = 0644;
+    create("mine");
+    create("ours", shared);
     Weird weird(bus_, journal_);
     ASSERT_TRUE(weird.start()) << weird.log();
-    EXPECT_TRUE(std::filesystem::is_directory(bus_));
-    EXPECT_TRUE(std::filesystem::is_directory(journal_));
-    ::kill(weird.pid(), SIGINT);
-    EXPECT_EQ(weird.wait(), 0);
+    EXPECT_EQ(weird.times_said("ring ours: its mode 0644 lets others subscribe"), 1u) << weird.log();
+    EXPECT_EQ(weird.times_said("lets others subscribe"), 1u) << weird.log();
+    EXPECT_EQ(weird.stop(), 0) << weird.log();
 }
 
 TEST_F(DaemonRings, ChoosesItsJournalDirectoryItself)
@@ -173,7 +256,7 @@ TEST_F(DaemonRings, LetsGoOfARingThatIsRemovedAndTakesTheNextOfThatName)
         ASSERT_EQ(shm_remove(fd, "ring", nullptr), 0);
         close(fd);
         fd = open(journal_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        ASSERT_TRUE(wait_until([&] { return journal_remove(fd, "ring") == 0; })) << weird.log();
+        ASSERT_TRUE(wait_until([&] { return journal_remove(fd, "ring", nullptr) == 0; })) << weird.log();
         close(fd);
     }
     /* Nothing of it is kept: descriptors and mappings are those of a daemon without rings. */
@@ -360,6 +443,11 @@ TEST_P(DaemonQuarantine, TakesTheRingOutAndServesTheOthers)
     EXPECT_EQ(wait_durable(late, send(late, "fine too")), 0) << weir_last_error();
     EXPECT_TRUE(weird.runs());
     EXPECT_EQ(data_of(journal("cut", ring_id)), std::vector<std::string>{"safe"});
+    if (GetParam() != std::string("control")) {
+        struct ring_control *control = map_control("cut");
+        EXPECT_EQ(mem_load_acquire(&control->journal_error), (uint64_t)EFAULT) << "publishers are told";
+        munmap(control, RING_CONTROL_HEADER_BYTES);
+    }
 
     /* Made anew, it is served. */
     int fd = open(bus_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);

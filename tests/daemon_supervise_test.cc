@@ -157,6 +157,24 @@ TEST_P(DaemonSupervise, LeavesAStoppedPublisherAlone)
     EXPECT_EQ(weird.stop(), 0) << weird.log();
 }
 
+/* Whoever resolved it: the dead may have been about to wake somebody. */
+TEST_P(DaemonSupervise, RingsTheBellsWhenSomebodyHasGone)
+{
+    Weird weird(bus_, journal_);
+    ASSERT_TRUE(weird.start()) << weird.log();
+    struct ring_control *control = map_control("ring");
+    uint64_t before = mem_load_acquire(&control->records.seq);
+    /* One that it has seen: how soon it looks is its own affair. */
+    EXPECT_TRUE(wait_until([&] {
+        struct weir_pub *pub = publisher("ring");
+        usleep(20000);
+        weir_pub_close(pub);
+        return mem_load_acquire(&control->records.seq) != before;
+    })) << weird.log();
+    munmap(control, RING_CONTROL_HEADER_BYTES);
+    EXPECT_EQ(weird.stop(), 0) << weird.log();
+}
+
 /* The daemon dies as well; the next one finds both deaths. */
 TEST_P(DaemonSupervise, RepairsWhatDiedWhileItWasAway)
 {

@@ -251,10 +251,19 @@ protected:
     {
         struct weir_ring_info info = {};
         info.size = sizeof info;
-        int r = weir_ring_info(bus_.c_str(), ring.c_str(), &info);
+        int r = weir_ring_inspect(bus_.c_str(), ring.c_str(), &info);
         if (r < 0)
             info.size = 0;
         return info;
+    }
+    /* RING_CONTROL_HEADER_BYTES of it, to be unmapped. */
+    struct ring_control *map_control(const std::string &ring)
+    {
+        int fd = open((bus_ + "/" + ring + "/control").c_str(), O_RDWR | O_CLOEXEC);
+        void *memory = mmap(nullptr, RING_CONTROL_HEADER_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+        EXPECT_NE(memory, MAP_FAILED);
+        close(fd);
+        return static_cast<struct ring_control *>(memory);
     }
     bool durable_reaches(const std::string &ring, uint64_t position)
     {
@@ -344,7 +353,7 @@ class Embedded
 public:
     Embedded(const std::string &bus, const std::string &journal)
     {
-        struct weird_options options = {bus.c_str(), journal.c_str(), 1, false};
+        struct weird_options options = {bus.c_str(), journal.c_str(), 1, false, nullptr};
         error = weird_start(&options, &weird, &why);
     }
     Embedded(const Embedded &) = delete;

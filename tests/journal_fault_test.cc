@@ -168,7 +168,7 @@ TEST_P(EachCall, MayFailWhileAJournalIsRemoved)
         int removed;
         {
             Failure failure(n, -GetParam(), any_call);
-            removed = journal_remove(scratch.fd(), "ring");
+            removed = journal_remove(scratch.fd(), "ring", nullptr);
             came = failure.came();
         }
         bool busy = removed == -EBUSY && GetParam() == EACCES; /* fcntl() may say it so */
@@ -177,9 +177,9 @@ TEST_P(EachCall, MayFailWhileAJournalIsRemoved)
         EXPECT_FALSE(removed == 0 && there);
         if (there) {
             life.check();
-            EXPECT_EQ(journal_remove(scratch.fd(), "ring"), 0);
+            EXPECT_EQ(journal_remove(scratch.fd(), "ring", nullptr), 0);
         }
-        EXPECT_EQ(journal_remove(scratch.fd(), "other"), 0);
+        EXPECT_EQ(journal_remove(scratch.fd(), "other", nullptr), 0);
         EXPECT_EQ(Scratch::names_in(scratch.fd()).size(), 0u) << "what resisted goes with a later removal";
         EXPECT_EQ(open_descriptors(), descriptors + 1);
         if (!came)
@@ -366,14 +366,14 @@ TEST_F(JournalFault, AFailedSyncEndsTheWriterWithThatErrorAndIsNotTriedAgain)
             fill(log, 3);
             struct journal_gap gap = {0, 64, 1, 1, JOURNAL_GAP_LOST};
             struct journal_names names = {};
-            struct journal_recovery recovery;
+            uint64_t recovered = 0;
             std::vector<std::function<int()>> calls = {
                 [&] { return log.write(writer, meta, 0, log.end()); },
                 [&] { return journal_sync(writer); },
                 [&] { return journal_set_meta(writer, &meta); },
                 [&] { return journal_note_gap(writer, &gap); },
                 [&] { return journal_save_names(writer, &names); },
-                [&] { return journal_recover(writer, 0, nullptr, nullptr, &recovery); },
+                [&] { return journal_recover(writer, 0, UINT64_MAX, nullptr, nullptr, &recovered); },
                 [&] { return journal_expire(writer, 1); },
             };
             size_t failed = calls.size();

@@ -293,9 +293,9 @@ TEST_F(JournalSpares, AreWhatExpiresAndNothingOfItComesBack)
     /* In a dead journal the end is where nothing checks any more, whatever the file held before. */
     close_writer();
     ASSERT_EQ(open_writer(), 0);
-    struct journal_recovery recovery;
-    ASSERT_EQ(recover(&recovery), 0);
-    EXPECT_EQ(recovery.end, log.end());
+    uint64_t recovered = 0;
+    ASSERT_EQ(recover(&recovered), 0);
+    EXPECT_EQ(recovered, log.end());
     Found found = read_journal(folder_fd_, meta_, 3 * 4096, UINT64_MAX);
     EXPECT_EQ(found.records, log.records(3 * 4096));
 }
@@ -358,7 +358,7 @@ TEST_F(JournalSpares, AreAFewAndGoWithTheJournal)
     EXPECT_LE(spares(), 32u);
     EXPECT_EQ(prepare_all(), 0) << "there are enough";
     close_writer();
-    ASSERT_EQ(journal_remove(scratch_.fd(), "ring"), 0);
+    ASSERT_EQ(journal_remove(scratch_.fd(), "ring", nullptr), 0);
     EXPECT_TRUE(Scratch::names_in(scratch_.fd()).empty());
 }
 

@@ -52,10 +52,10 @@ public:
         int folder_fd = openat(journal_fd_, "ring", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         check_names(writer);
         check_ledger(folder_fd);
-        struct journal_recovery recovery;
-        EXPECT_EQ(journal_recover(writer, UINT64_MAX, nullptr, nullptr, &recovery), 0);
-        EXPECT_GE(recovery.end, durable_);
-        check_records(folder_fd, std::max(recovery.end, meta_.durable));
+        uint64_t recovered = 0;
+        EXPECT_EQ(journal_recover(writer, UINT64_MAX, UINT64_MAX, nullptr, nullptr, &recovered), 0);
+        EXPECT_GE(recovered, durable_);
+        check_records(folder_fd, std::max(recovered, meta_.durable));
         close(folder_fd);
         journal_close(writer);
     }
@@ -87,15 +87,15 @@ private:
     /* What a daemon does that finds the ring's memory gone: the journal's end, a gap up to the lease, an epoch above. */
     int new_epoch(struct journal_writer *writer)
     {
-        struct journal_recovery recovery;
-        int result = journal_recover(writer, UINT64_MAX, nullptr, nullptr, &recovery);
+        uint64_t recovered = 0;
+        int result = journal_recover(writer, UINT64_MAX, UINT64_MAX, nullptr, nullptr, &recovered);
         if (result < 0)
             return result;
-        durable_ = std::max(durable_, recovery.end); /* recovery says that all below it is */
-        look(recovery.end);
-        keep(recovery.end);
-        uint64_t start = (std::max(meta_.lease, recovery.end) + 4095) / 4096 * 4096;
-        if (recovery.end < start && (result = note(writer, recovery.end, start, JOURNAL_GAP_LOST)) < 0)
+        durable_ = std::max(durable_, recovered); /* recovery says that all below it is */
+        look(recovered);
+        keep(recovered);
+        uint64_t start = (std::max(meta_.lease, recovered) + 4095) / 4096 * 4096;
+        if (recovered < start && (result = note(writer, recovered, start, JOURNAL_GAP_LOST)) < 0)
             return result;
         meta_.identity.epoch++;
         meta_.identity.start = start;

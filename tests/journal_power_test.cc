@@ -140,13 +140,13 @@ TEST_F(JournalPower, MayGoWhileAJournalIsRemovedWhichIsWholeThenOrNotThere)
         {
             Disk disk(scratch.fd(), n);
             disk.lose_power_at(n);
-            removed = journal_remove(scratch.fd(), "ring");
+            removed = journal_remove(scratch.fd(), "ring", nullptr);
             lost = disk.lost_power();
             disk.make_remains(after.fd());
         }
         life.move_to(after.fd());
         if (removed == 0) {
-            EXPECT_EQ(journal_remove(after.fd(), "ring"), -ENOENT) << n;
+            EXPECT_EQ(journal_remove(after.fd(), "ring", nullptr), -ENOENT) << n;
         } else {
             struct journal_writer *writer;
             struct journal_meta meta;

@@ -503,9 +503,9 @@ protected:
         ASSERT_EQ(journal_sync(writer_), 0);
     }
 
-    int recover(struct journal_recovery *recovery, uint64_t count_from = UINT64_MAX)
+    int recover(uint64_t *recovered, uint64_t count_from = UINT64_MAX)
     {
-        return journal_recover(writer_, count_from, nullptr, nullptr, recovery);
+        return journal_recover(writer_, count_from, UINT64_MAX, nullptr, nullptr, recovered);
     }
 
     Scratch scratch_;

@@ -94,9 +94,75 @@ TEST_F(JournalWrite, LetsOneWriterInAtATime)
     int status;
     ASSERT_EQ(waitpid(child, &status, 0), child);
     EXPECT_EQ(status, 0);
-    EXPECT_EQ(journal_remove(scratch_.fd(), "ring"), -EBUSY);
+    EXPECT_EQ(journal_remove(scratch_.fd(), "ring", nullptr), -EBUSY);
     close_writer();
     EXPECT_EQ(open_writer(), 0);
+}
+
+/* P10: who may read all of a journal may hold a read lock on any file of it for ever. */
+TEST_F(JournalWrite, IsLockedByAFileThatReadersMayNotOpen)
+{
+    struct journal_meta meta = make_meta();
+    meta.mode = 0644;
+    create(meta);
+    std::vector<int> held;
+    for (const std::string &name : Scratch::names_in(folder_fd_)) {
+        struct stat st;
+        ASSERT_EQ(fstatat(folder_fd_, name.c_str(), &st, 0), 0);
+        if (!(st.st_mode & 0004))
+            continue;
+        held.push_back(openat(folder_fd_, name.c_str(), O_RDONLY | O_CLOEXEC));
+        struct flock lock = {};
+        lock.l_type = F_RDLCK;
+        lock.l_whence = SEEK_SET;
+        ASSERT_EQ(fcntl(held.back(), F_OFD_SETLK, &lock), 0) << name;
+    }
+    EXPECT_GE(held.size(), 2u);
+    EXPECT_EQ(open_writer(), 0);
+    close_writer();
+    EXPECT_EQ(journal_remove(scratch_.fd(), "ring", nullptr), 0);
+    for (int fd : held)
+        close(fd);
+}
+
+TEST_F(JournalWrite, MakesItsLockAgainWhereSomebodyTookItAway)
+{
+    create(make_meta());
+    ASSERT_EQ(unlinkat(folder_fd_, "lock", 0), 0);
+    EXPECT_EQ(open_writer(), 0);
+    EXPECT_EQ(journal_remove(scratch_.fd(), "ring", nullptr), -EBUSY);
+}
+
+TEST_F(JournalWrite, RemovesTheJournalOfTheRingThatWasNamedAndNoOther)
+{
+    struct journal_meta meta = make_meta();
+    create(meta);
+    struct ring_identity other = meta.identity, later = meta.identity;
+    other.ring_id[7] ^= 1;
+    later.epoch++;
+    size_t files = Scratch::names_in(folder_fd_).size();
+    EXPECT_EQ(journal_remove(scratch_.fd(), "ring", &other), -ESTALE);
+    EXPECT_EQ(journal_remove(scratch_.fd(), "ring", &later), -ESTALE);
+    EXPECT_EQ(Scratch::names_in(folder_fd_).size(), files);
+    EXPECT_EQ(journal_remove(scratch_.fd(), "ring", &meta.identity), 0);
+    EXPECT_EQ(Scratch::names_in(scratch_.fd()), std::vector<std::string>{});
+}
+
+TEST_F(JournalWrite, ItsWriterTakesItAwayButNotAnotherOneOfItsName)
+{
+    struct journal_meta meta = make_meta();
+    create(meta);
+    ASSERT_EQ(open_writer(), 0);
+    ASSERT_EQ(renameat(scratch_.fd(), "ring", scratch_.fd(), "moved"), 0);
+    meta.identity.ring_id[0]++;
+    ASSERT_EQ(journal_create(scratch_.fd(), &meta), 0);
+    EXPECT_EQ(journal_discard(scratch_.fd(), writer_), -ENOENT);
+    writer_ = nullptr;
+    EXPECT_EQ(Scratch::names_in(scratch_.fd()), (std::vector<std::string>{"moved", "ring"}));
+    ASSERT_EQ(open_writer(), 0);
+    EXPECT_EQ(journal_discard(scratch_.fd(), writer_), 0);
+    writer_ = nullptr;
+    EXPECT_EQ(Scratch::names_in(scratch_.fd()), std::vector<std::string>{"moved"});
 }
 
 TEST_F(JournalWrite, TellsWhatIsNotAJournalOfThisRing)
@@ -168,7 +234,7 @@ TEST_F(JournalWrite, GivesFilesTheRightsAndTheOwnerOfTheRing)
     EXPECT_EQ(st.st_uid, 12345u);
     for (const std::string &name : Scratch::names_in(folder_fd_)) {
         ASSERT_EQ(fstatat(folder_fd_, name.c_str(), &st, 0), 0);
-        EXPECT_EQ(st.st_mode & 07777, 0644u) << name;
+        EXPECT_EQ(st.st_mode & 07777, name == "lock" ? 0600u : 0644u) << name;
         EXPECT_EQ(st.st_uid, 12345u) << name;
         EXPECT_EQ(st.st_gid, 54321u) << name;
     }
@@ -206,12 +272,12 @@ TEST_F(JournalWrite, RemovesAllOfAJournal)
     ASSERT_EQ(mkdirat(scratch_.fd(), ".removed-ring-0", 0700), 0);
     write_file(scratch_.fd(), ".removed-ring-0/meta", {1});
     ASSERT_EQ(mkdirat(scratch_.fd(), ".removed-other-0", 0700), 0);
-    EXPECT_EQ(journal_remove(scratch_.fd(), "ring"), 0);
+    EXPECT_EQ(journal_remove(scratch_.fd(), "ring", nullptr), 0);
     EXPECT_EQ(Scratch::names_in(scratch_.fd()), std::vector<std::string>{});
-    EXPECT_EQ(journal_remove(scratch_.fd(), "ring"), -ENOENT);
+    EXPECT_EQ(journal_remove(scratch_.fd(), "ring", nullptr), -ENOENT);
     ASSERT_EQ(mkdirat(scratch_.fd(), "directory", 0700), 0);
-    EXPECT_EQ(journal_remove(scratch_.fd(), "directory"), -EMEDIUMTYPE);
-    EXPECT_EQ(journal_remove(scratch_.fd(), ".."), -EILSEQ);
+    EXPECT_EQ(journal_remove(scratch_.fd(), "directory", nullptr), -EMEDIUMTYPE);
+    EXPECT_EQ(journal_remove(scratch_.fd(), "..", nullptr), -EILSEQ);
     struct journal_meta meta = make_meta();
     EXPECT_EQ(journal_create(scratch_.fd(), &meta), 0);
 }
