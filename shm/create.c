@@ -37,6 +37,7 @@ struct builder {
     struct shm_temp_name name;
     struct shm_ring ring; /* in the list of open rings: a forked child must not keep the builder's lock */
     bool room_lost;       /* others took it after the check */
+    bool huge_lost;       /* the same of huge pages, for which there is no check */
 };
 
 static uint64_t whole_pages(uint64_t bytes)
@@ -45,9 +46,12 @@ static uint64_t whole_pages(uint64_t bytes)
     return (bytes + page - 1) / page * page;
 }
 
-static uint64_t needed_bytes(const struct shm_sizes *sizes)
+/* On the tmpfs. */
+static uint64_t needed_bytes(const struct shm_create *create)
 {
-    return whole_pages(sizes->control_bytes) + whole_pages(sizes->readers_bytes) + whole_pages(sizes->data_bytes);
+    const struct shm_sizes *sizes = &create->sizes;
+    uint64_t tables = whole_pages(sizes->control_bytes) + whole_pages(sizes->readers_bytes);
+    return create->huge == SHM_HUGE_PAGES ? tables : tables + whole_pages(sizes->data_bytes);
 }
 
 /* -- Before anything is made -------------------------------------------------------------------------------------- */
@@ -111,6 +115,8 @@ static int check_request(const struct builder *builder)
         error = shm_mode_check(create->mode, builder->why);
     if (!error)
         error = check_sizes(&create->sizes, builder->why);
+    if (!error && create->set_node)
+        error = shm_node_check(create->node, builder->why);
     if (!error)
         error = check_tmpfs(builder);
     if (!error)
@@ -258,24 +264,80 @@ static int touch(void *memory, uint64_t bytes)
     return 0;
 }
 
+static int cannot_map(const struct builder *builder, enum shm_file file, uint64_t bytes, int error)
+{
+    struct shm_amount amount;
+    return shm_fail(builder->why, -error, "cannot map %s for the file %s of the ring '%s': %m (ulimit -v?)",
+                    shm_amount_of(bytes, &amount), shm_file_name(file), builder->create->name);
+}
+
+static int map(const struct builder *builder, enum shm_file file, uint64_t bytes, int fd, void **ret_memory)
+{
+    void *memory = mmap(NULL, (size_t)bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (memory == MAP_FAILED)
+        return cannot_map(builder, file, bytes, -errno);
+    *ret_memory = memory;
+    return 0;
+}
+
 static int make_memory(struct builder *builder, enum shm_file file, uint64_t bytes, int *ret_fd, void **ret_memory)
 {
     int error = make_file(builder, file, ret_fd);
+    if (!error && ftruncate(*ret_fd, (off_t)bytes) != 0)
+        error = shm_fail(builder->why, errno, "cannot size the file %s of the ring '%s': %m", shm_file_name(file),
+                         builder->create->name);
+    if (!error)
+        error = map(builder, file, bytes, *ret_fd, ret_memory);
+    if (!error)
+        error = shm_place_memory(*ret_memory, bytes, builder->create, false, builder->why);
     if (!error)
         error = allocate(builder, file, *ret_fd, bytes);
-    if (error)
-        return error;
-    void *memory = mmap(NULL, (size_t)bytes, PROT_READ | PROT_WRITE, MAP_SHARED, *ret_fd, 0);
-    if (memory == MAP_FAILED)
-        error = -errno;
-    else
-        *ret_memory = memory;
+    if (!error) {
+        error = touch(*ret_memory, bytes);
+        error = error ? cannot_map(builder, file, bytes, error) : 0;
+    }
+    return error;
+}
+
+/*
+ * Huge pages are taken by touching them: fallocate() knows neither the mapping's node nor that huge pages of the tmpfs were
+ * asked for. A page that is not to be had is an error of the system call then, and no signal.
+ */
+static int touch_huge(struct builder *builder, uint64_t bytes)
+{
+    int error;
+    do {
+        error = madvise(builder->ring.data, (size_t)bytes, MADV_POPULATE_WRITE) == 0 ? 0 : errno;
+    } while (error == EINTR);
+    if (error == EINVAL)
+        return shm_fail(builder->why, EOPNOTSUPP, "huge pages need Linux 5.14 or newer");
+    if (error && builder->create->huge == SHM_HUGE_TRANSPARENT)
+        return lose_room(builder);
+    builder->huge_lost = error != 0;
+    return error ? -ENOMEM : 0;
+}
+
+static int make_huge_data(struct builder *builder)
+{
+    const struct shm_create *create = builder->create;
+    struct shm_ring *ring = &builder->ring;
+    uint64_t bytes = ring->sizes.data_bytes;
+    int error = 0;
+    if (create->huge == SHM_HUGE_TRANSPARENT) {
+        error = make_file(builder, SHM_FILE_DATA, &ring->data_fd);
+        if (!error && ftruncate(ring->data_fd, (off_t)bytes) != 0)
+            error = shm_fail(builder->why, errno, "cannot size the data of the ring '%s': %m", create->name);
+    } else {
+        ring->data_fd = shm_huge_make(ring->dir_fd, bytes, builder->why);
+        error = ring->data_fd < 0 ? ring->data_fd : 0;
+    }
     if (!error)
-        error = touch(memory, bytes);
-    struct shm_amount amount;
-    return error ? shm_fail(builder->why, -error, "cannot map %s for the file %s of the ring '%s': %m (ulimit -v?)",
-                            shm_amount_of(bytes, &amount), shm_file_name(file), builder->create->name)
-                 : 0;
+        error = map(builder, SHM_FILE_DATA, bytes, ring->data_fd, &ring->data);
+    if (error == -ENOMEM && create->huge == SHM_HUGE_PAGES)
+        builder->huge_lost = true; /* the pages are promised when they are mapped */
+    if (!error)
+        error = shm_place_memory(ring->data, bytes, create, true, builder->why);
+    return error ? error : touch_huge(builder, bytes);
 }
 
 static int make_link(struct builder *builder)
@@ -300,8 +362,12 @@ static int make_files(struct builder *builder)
         error = make_memory(builder, SHM_FILE_CONTROL, ring->sizes.control_bytes, &ring->control_fd, &ring->control);
     if (!error)
         error = make_memory(builder, SHM_FILE_READERS, ring->sizes.readers_bytes, &ring->readers_fd, &ring->readers);
-    if (!error)
+    if (!error && builder->create->huge != SHM_HUGE_NONE)
+        error = make_huge_data(builder);
+    else if (!error)
         error = make_memory(builder, SHM_FILE_DATA, ring->sizes.data_bytes, &ring->data_fd, &ring->data);
+    if (!error)
+        error = shm_place_verify(ring, builder->create, builder->why);
     if (!error)
         error = make_link(builder);
     if (!error)
@@ -347,7 +413,7 @@ int shm_create(int bus_fd, const struct shm_create *create, struct shm_why *why)
     if (error)
         return error;
     shm_sweep(bus_fd); /* first: what it frees may be what is needed */
-    error = shm_room_check(bus_fd, create->name, needed_bytes(&create->sizes), why);
+    error = shm_room_check(bus_fd, create, needed_bytes(create), why);
     if (error)
         return error;
     shm_point("create: room checked");
@@ -362,5 +428,7 @@ int shm_create(int bus_fd, const struct shm_create *create, struct shm_why *why)
             (void)shm_remove_directory(bus_fd, builder.name.text, builder.ring.dir_fd);
     }
     shm_close_ring(&builder.ring); /* drops the lock: after the name is given, or all is removed */
-    return builder.room_lost ? shm_room_lost(bus_fd, create->name, needed_bytes(&create->sizes), why) : error;
+    if (builder.huge_lost)
+        return shm_huge_lost(create, why);
+    return builder.room_lost ? shm_room_lost(bus_fd, create, needed_bytes(create), why) : error;
 }

@@ -46,6 +46,8 @@ int shm_open_directory(int bus_fd, const char *name)
 int shm_open_file(int dir_fd, enum shm_file file, int flags)
 {
     int fd = openat(dir_fd, shm_file_name(file), flags | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0600);
+    if (fd < 0 && errno == ELOOP && file == SHM_FILE_DATA)
+        return shm_huge_open(dir_fd, flags);
     if (fd < 0) {
         bool other_kind = errno == ELOOP || errno == EISDIR || errno == ENXIO || errno == ENODEV;
         return other_kind ? -EMEDIUMTYPE : -errno;
@@ -73,7 +75,10 @@ bool shm_is_named(int bus_fd, const char *name, int dir_fd)
 /* Another process may be at it too: what is gone already is no error. */
 int shm_remove_directory(int bus_fd, const char *name, int dir_fd)
 {
-    int error = 0;
+    int error = shm_huge_remove(dir_fd);
+    if (error) /* the link stays, for whoever comes next and may */
+        return error;
+    shm_point("remove: huge pages given back");
     for (enum shm_file file = 0; file < SHM_FILE_COUNT; file++) {
         if (unlinkat(dir_fd, shm_file_name(file), 0) != 0 && errno != ENOENT && !error)
             error = -errno;

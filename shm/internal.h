@@ -85,7 +85,8 @@ int shm_make_temp_name(const char *prefix, struct shm_temp_name *ret_name);
 /* A directory of that bus, never through a symbolic link. Negative errno as it came. */
 int shm_open_directory(int bus_fd, const char *name);
 /*
- * A regular file in an untrusted directory: never through a symbolic link, never waiting for the far end of a pipe.
+ * A regular file in an untrusted directory: never through a symbolic link but that of `data` to hugetlbfs, never waiting
+ * for the far end of a pipe.
  * -EMEDIUMTYPE: something else stands there; -ENOENT: nothing does.
  */
 int shm_open_file(int dir_fd, enum shm_file file, int flags);
@@ -93,6 +94,33 @@ int shm_open_file(int dir_fd, enum shm_file file, int flags);
 bool shm_is_named(int bus_fd, const char *name, int dir_fd);
 /* Removes the files of a ring and then the directory, by what it is called now. Negative errno: something is left. */
 int shm_remove_directory(int bus_fd, const char *name, int dir_fd);
+
+/* -- Placement: place.c ------------------------------------------------------------------------------------------- */
+
+/* 0: memory of this process may lie there. */
+int shm_node_check(unsigned node, struct shm_why *why);
+/* Before it is touched: where the file's pages are to lie (NUMA), and of what kind (transparent huge pages). */
+int shm_place_memory(void *memory, uint64_t bytes, const struct shm_create *create, bool is_data, struct shm_why *why);
+/* When all is touched: is it as it was asked for? */
+int shm_place_verify(const struct shm_ring *ring, const struct shm_create *create, struct shm_why *why);
+
+/* -- `data` on hugetlbfs: huge.c ---------------------------------------------------------------------------------- */
+
+/*
+ * Makes the link `data` and then, where it leads, an empty file: nothing can be left behind that no link leads to. Returns
+ * a descriptor.
+ */
+int shm_huge_make(int dir_fd, uint64_t bytes, struct shm_why *why);
+/*
+ * Opens what the link `data` leads to, if that is a file of weir's on hugetlbfs which belongs to the owner of the ring's
+ * directory: who can make a link may not lend himself others' files, nor the rights of whoever follows it. -EMEDIUMTYPE:
+ * it is not; -ENOENT: there is nothing.
+ */
+int shm_huge_open(int dir_fd, int flags);
+/* Removes that file, under the same condition, before the link goes. 0 also where there is nothing to remove. */
+int shm_huge_remove(int dir_fd);
+/* Why there were too few pages. Returns -ENOMEM. */
+int shm_huge_lost(const struct shm_create *create, struct shm_why *why);
 
 /* -- Rights: rights.c --------------------------------------------------------------------------------------------- */
 
@@ -103,10 +131,12 @@ int shm_give_rights(const struct shm_ring *ring, const struct shm_create *create
 
 /* -- Room: room.c ------------------------------------------------------------------------------------------------- */
 
-/* 0 when the tmpfs of the bus, and the machine or container behind it, have that many bytes; else -ENOMEM. */
-int shm_room_check(int bus_fd, const char *name, uint64_t needed_bytes, struct shm_why *why);
+/* 0 when the tmpfs of the bus, and the machine, container or NUMA node behind it, have that many bytes; else -ENOMEM. */
+int shm_room_check(int bus_fd, const struct shm_create *create, uint64_t needed_bytes, struct shm_why *why);
 /* The explanation alone, for when the room was lost to others after the check. Returns -ENOMEM. */
-int shm_room_lost(int bus_fd, const char *name, uint64_t needed_bytes, struct shm_why *why);
+int shm_room_lost(int bus_fd, const struct shm_create *create, uint64_t needed_bytes, struct shm_why *why);
+/* A whole number out of a file of /proc or /sys. False: not there, or none in it. */
+bool shm_read_number(const char *directory, const char *file, uint64_t *ret_number);
 /*
  * What a control group (version 2) at this directory still may take: its limit less what the kernel cannot give up.
  * UINT64_MAX: no limit, or no such files.

@@ -55,7 +55,7 @@ static bool find_number(const char *text, const char *key, uint64_t *ret_number)
     return false;
 }
 
-static bool read_number(const char *directory, const char *file, uint64_t *ret_number)
+bool shm_read_number(const char *directory, const char *file, uint64_t *ret_number)
 {
     char path[PATH_MAX], text[64];
     if (snprintf(path, sizeof(path), "%s/%s", directory, file) >= (int)sizeof(path))
@@ -81,7 +81,7 @@ uint64_t shm_room_of_group(const char *directory)
 {
     char path[PATH_MAX], text[8192];
     uint64_t limit, used, file = 0, shared = 0, slab = 0;
-    if (!read_number(directory, "memory.max", &limit) || !read_number(directory, "memory.current", &used))
+    if (!shm_read_number(directory, "memory.max", &limit) || !shm_read_number(directory, "memory.current", &used))
         return UINT64_MAX; /* "max" is no number */
     if (snprintf(path, sizeof(path), "%s/memory.stat", directory) < (int)sizeof(path) &&
         read_text(path, text, sizeof(text))) {
@@ -120,7 +120,24 @@ static uint64_t room_of_groups(void)
     return room;
 }
 
-static struct room find_room(int bus_fd, const struct shm_place *place)
+/* What the kernel can give on a NUMA node: bound to it, a process that finds none there is killed. */
+static uint64_t room_of_node(unsigned node)
+{
+    char path[64], keys[4][32], text[4096];
+    static const char *const names[] = {"MemFree:", "FilePages:", "Shmem:", "SReclaimable:"};
+    uint64_t kib[4] = {0};
+    (void)snprintf(path, sizeof(path), "/sys/devices/system/node/node%u/meminfo", node);
+    if (!read_text(path, text, sizeof(text)))
+        return UINT64_MAX;
+    for (size_t i = 0; i < 4; i++) {
+        (void)snprintf(keys[i], sizeof(keys[i]), "Node %u %s", node, names[i]);
+        if (!find_number(text, keys[i], &kib[i]))
+            return UINT64_MAX;
+    }
+    return (kib[0] + (kib[1] > kib[2] ? kib[1] - kib[2] : 0) + kib[3]) * 1024;
+}
+
+static struct room find_room(int bus_fd, const struct shm_place *place, const struct shm_create *create)
 {
     uint64_t machine, swap;
     read_machine(&machine, &swap);
@@ -133,6 +150,9 @@ static struct room find_room(int bus_fd, const struct shm_place *place)
         room = (struct room){machine, "this machine's memory", "end what takes it"};
     if (groups < room.free_bytes)
         room = (struct room){groups, "the memory of this control group (container)", "raise its memory limit"};
+    uint64_t node = create->set_node ? room_of_node(create->node) : UINT64_MAX;
+    if (node < room.free_bytes)
+        room = (struct room){node, "its NUMA node", "name another node"};
     return room;
 }
 
@@ -146,18 +166,18 @@ static int explain_room(const struct room *room, const char *name, uint64_t need
                     room->remedy);
 }
 
-int shm_room_check(int bus_fd, const char *name, uint64_t needed_bytes, struct shm_why *why)
+int shm_room_check(int bus_fd, const struct shm_create *create, uint64_t needed_bytes, struct shm_why *why)
 {
     struct shm_place place;
     (void)shm_place_of(bus_fd, &place);
-    struct room room = find_room(bus_fd, &place);
-    return needed_bytes <= room.free_bytes ? 0 : explain_room(&room, name, needed_bytes, why);
+    struct room room = find_room(bus_fd, &place, create);
+    return needed_bytes <= room.free_bytes ? 0 : explain_room(&room, create->name, needed_bytes, why);
 }
 
-int shm_room_lost(int bus_fd, const char *name, uint64_t needed_bytes, struct shm_why *why)
+int shm_room_lost(int bus_fd, const struct shm_create *create, uint64_t needed_bytes, struct shm_why *why)
 {
     struct shm_place place;
     (void)shm_place_of(bus_fd, &place);
-    struct room room = find_room(bus_fd, &place);
-    return explain_room(&room, name, needed_bytes, why);
+    struct room room = find_room(bus_fd, &place, create);
+    return explain_room(&room, create->name, needed_bytes, why);
 }

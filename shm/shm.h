@@ -6,7 +6,7 @@
  * A ring is a directory BUS/NAME of files:
  *   control        read by whoever may read the ring, written by publishers, mapped
  *   readers        written by whoever may read the ring, mapped
- *   data           as control, mapped
+ *   data           as control, mapped; with SHM_HUGE_PAGES a symbolic link to such a file on hugetlbfs
  *   locks          who publishes: byte ID is write-locked (F_OFD_SETLK) by the living holder of that id; for writers only
  *   locks.readers  the same for subscribers
  *   journal        symbolic link to the ring's journal directory, made by weird
@@ -48,9 +48,41 @@ struct shm_sizes {
     uint64_t data_bytes;
 };
 
+/* -- Placement: place.c, huge.c ------------------------------------------------------------------------------------ */
+
+enum shm_huge {
+    SHM_HUGE_NONE,       /* the pages of the tmpfs */
+    SHM_HUGE_PAGES,      /* `data` is a file on hugetlbfs */
+    SHM_HUGE_TRANSPARENT /* huge pages of the tmpfs, as many as the kernel gives, one at least */
+};
+/*
+ * Of what size they are: what `data` must be a multiple of. At most `most` bytes where there is a choice. -EOPNOTSUPP: this
+ * machine has none, or none for me.
+ */
+int shm_huge_page_bytes(enum shm_huge huge, uint64_t most, uint64_t *ret_bytes, struct shm_why *why);
+/* The NUMA node that the calling thread runs on. */
+int shm_node_here(unsigned *ret_node, struct shm_why *why);
+
+/* Where a ring's memory lies, as the kernel says. */
+struct shm_placement {
+    uint64_t memory_bytes; /* all of control, readers and data, in whole pages */
+    uint64_t page_bytes;   /* huge pages' size where there are any, else that of the others */
+    uint64_t huge_bytes;   /* of memory_bytes: in huge pages */
+    int node;              /* that most of it lies on; -1: the kernel does not tell */
+    uint64_t node_bytes;   /* of memory_bytes: on that node */
+};
+struct shm_ring;
+/* Maps every page of the ring into this process, if need be, and asks for each. */
+void shm_look_placement(const struct shm_ring *ring, struct shm_placement *ret_placement);
+
+/* -- Create -------------------------------------------------------------------------------------------------------- */
+
 struct shm_create {
     const char *name;
     struct shm_sizes sizes;
+    enum shm_huge huge;
+    bool set_node; /* all of its memory on this NUMA node, and nowhere else */
+    unsigned node;
     mode_t mode;  /* 0600, 0640, 0660, ...: read bits may subscribe, write bits may publish */
     bool set_gid; /* give the files this group */
     gid_t gid;
@@ -63,6 +95,7 @@ struct shm_create {
 };
 /*
  * Allocates (fallocate) and touches everything: -ENOMEM with the size needed and the size free when it does not fit.
+ * -EOPNOTSUPP: the placement is not to be had here; -EINVAL: no such node.
  * -EEXIST: the name is taken, also where another creator was faster. -EINVAL: the bus is not on tmpfs, the mode lets
  * somebody write who may not read, or shuts out the owner. Rights do not depend on the umask. On failure nothing is left.
  */
@@ -108,6 +141,9 @@ void shm_close_ring(struct shm_ring *ring);
  * removed too; -EMEDIUMTYPE: a directory that holds anything else than the files of a ring.
  */
 int shm_remove(int bus_fd, const char *name, struct shm_why *why);
+/* `gone` is called once the name is taken away, and before any file in the ring's directory is. */
+int shm_remove_telling(int bus_fd, const char *name, void (*gone)(void *ctx, int dir_fd), void *ctx,
+                       struct shm_why *why);
 
 /* -- Alive or dead ------------------------------------------------------------------------------------------------- */
 
@@ -118,12 +154,10 @@ int shm_remove(int bus_fd, const char *name, struct shm_why *why);
 /* Write-locks byte `id` of the lock file on this descriptor. -EBUSY: somebody has it. Ids are below 2^62. */
 int shm_lock(int lock_fd, uint64_t id);
 /*
- * 1: a living holder has it, through another description than this one; 0: nobody has, or I do myself; negative: cannot
- * tell. A descriptor open for reading is enough; a read lock counts for nothing.
+ * 1: a living holder has it, through another description than this one; 0: nobody has, or I do myself, or nobody ever can
+ * (2^62 and above); negative: cannot tell. A descriptor open for reading is enough; a read lock counts for nothing.
  */
 int shm_locked(int lock_fd, uint64_t id);
-/* Gives one byte back. Never called in a forked child. */
-void shm_unlock(int lock_fd, uint64_t id);
 
 /*
  * Raised by one in every forked child (pthread_atfork), which also closes the lock descriptors of all rings that are
@@ -140,6 +174,19 @@ extern uint32_t shm_fork_generation;
  * -ETIMEDOUT; -EINTR, after any signal handler. The word may be mapped read-only.
  */
 int shm_sleep(const uint32_t *word, uint32_t expected, int64_t timeout_ns);
+
+#define SHM_WORDS_MAX 128u   /* FUTEX_WAITV_MAX */
+#define SHM_BLIND_NS 5000000 /* no sleep is longer where not every word can be waited on */
+struct shm_word {
+    const uint32_t *word;
+    uint32_t expected;
+};
+/*
+ * Sleeps until one of the words is not what was expected and somebody wakes its sleepers, or for timeout_ns, or for no
+ * reason at all. The words may be gone. With more words than the kernel takes, or a kernel that cannot wait on several
+ * (before 5.16, or forbidden), it waits on the first one, at most SHM_BLIND_NS.
+ */
+void shm_sleep_any(const struct shm_word *words, uint32_t count, int64_t timeout_ns);
 void shm_wake_all(const uint32_t *word);
 
 /* -- Fence --------------------------------------------------------------------------------------------------------- */
@@ -151,8 +198,9 @@ bool shm_fence(void);
 
 /* -- Time and processes -------------------------------------------------------------------------------------------- */
 
-uint64_t shm_now_ns(void);  /* CLOCK_MONOTONIC */
-uint64_t shm_wall_ns(void); /* CLOCK_REALTIME */
+uint64_t shm_now_ns(void);    /* CLOCK_MONOTONIC */
+uint64_t shm_coarse_ns(void); /* CLOCK_MONOTONIC_COARSE: some milliseconds behind, at a tenth of the cost */
+uint64_t shm_wall_ns(void);   /* CLOCK_REALTIME */
 /* 1: /proc says state T or t; 0: it runs or sleeps; -ESRCH, also for a zombie. Only for processes of this pid namespace. */
 int shm_process_stopped(pid_t pid);
 

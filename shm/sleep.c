@@ -11,6 +11,18 @@
 
 #define NS_PER_S INT64_C(1000000000)
 
+#ifndef SYS_futex_waitv
+#define SYS_futex_waitv 449 /* the same on every architecture */
+#endif
+/* The layout of struct futex_waitv, which older headers do not have. */
+struct waiter {
+    uint64_t value;
+    uint64_t address;
+    uint32_t flags;
+    uint32_t reserved;
+};
+#define WAITER_FLAG_32 2u /* FUTEX_32; shared between processes, as FUTEX_PRIVATE_FLAG is not set */
+
 /* No FUTEX_PRIVATE_FLAG: the kernel finds the word by its place in the file, and so across processes. */
 static long futex(const uint32_t *word, int operation, uint32_t value, const struct timespec *timeout)
 {
@@ -31,6 +43,33 @@ int shm_sleep(const uint32_t *word, uint32_t expected, int64_t timeout_ns)
     return -errno;
 }
 
+static bool sleep_on_all(const struct shm_word *words, uint32_t count, int64_t timeout_ns)
+{
+    struct waiter waiters[SHM_WORDS_MAX];
+    if (count > SHM_WORDS_MAX)
+        return false;
+    for (uint32_t i = 0; i < count; i++)
+        waiters[i] = (struct waiter){
+            .value = words[i].expected, .address = (uint64_t)(uintptr_t)words[i].word, .flags = WAITER_FLAG_32};
+    struct timespec until;
+    (void)clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += (time_t)(timeout_ns / NS_PER_S);
+    until.tv_nsec += (long)(timeout_ns % NS_PER_S);
+    if (until.tv_nsec >= NS_PER_S) {
+        until.tv_sec++;
+        until.tv_nsec -= (long)NS_PER_S;
+    }
+    if (syscall(SYS_futex_waitv, waiters, count, 0u, &until, CLOCK_MONOTONIC) >= 0)
+        return true;
+    return errno == EAGAIN || errno == ETIMEDOUT || errno == EINTR;
+}
+
+void shm_sleep_any(const struct shm_word *words, uint32_t count, int64_t timeout_ns)
+{
+    if (!sleep_on_all(words, count, timeout_ns))
+        (void)shm_sleep(words[0].word, words[0].expected, timeout_ns < SHM_BLIND_NS ? timeout_ns : SHM_BLIND_NS);
+}
+
 void shm_wake_all(const uint32_t *word)
 {
     (void)futex(word, FUTEX_WAKE, INT_MAX, NULL);
@@ -41,6 +80,11 @@ static uint64_t clock_ns(clockid_t clock)
     struct timespec now;
     (void)clock_gettime(clock, &now);
     return (uint64_t)now.tv_sec * (uint64_t)NS_PER_S + (uint64_t)now.tv_nsec;
+}
+
+uint64_t shm_coarse_ns(void)
+{
+    return clock_ns(CLOCK_MONOTONIC_COARSE);
 }
 
 uint64_t shm_now_ns(void)
