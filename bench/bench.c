@@ -21,7 +21,7 @@
 #define AREA_BYTES (64u << 20)
 #define IDLE_SECONDS 2.0
 #define OPEN_LOOP_SECONDS 0.5
-/* Bare round trips below this are two cores of one cache, "near"; above, "far" (DESIGN 9: about 130 and 480 ns). */
+/* Bare round trips below this are two cores of one cache, "near"; above, "far": some 130 and 480 ns. */
 #define NEAR_BELOW_NS 250.0
 /* Two readings of a limit that differ by more than this say that the cores were moved apart in between. */
 #define AGREE 1.25
@@ -396,6 +396,7 @@ static const struct bench_case fan_out_cases[] = {
 
 static const struct bench_case wakeup_cases[] = {
     {.name = "blocked subscriber", .shape = {.payload_bytes = 48}, .budget = {1.3}},
+    {.name = "subscriber in epoll_wait", .shape = {.payload_bytes = 48, .epoll = 1}},
 };
 
 static const struct bench_case roll_over_cases[] = {
@@ -467,8 +468,8 @@ static const struct bench benches[] = {
      roll_over_cases,
      COUNT(roll_over_cases),
      sample_roll_over},
-    {"repair", "a claim of the dead, from the drop of its lock to the receipt of the record behind it", "us", PERCENTILES,
-     0, 0, repair_cases, COUNT(repair_cases), sample_repair},
+    {"repair", "a claim of the dead, from the drop of its lock to the receipt of the message behind it", "us",
+     PERCENTILES, 0, 0, repair_cases, COUNT(repair_cases), sample_repair},
     {"idle", "what waiting costs, in percent of a core", "%", {NULL}, 0, 0, idle_cases, COUNT(idle_cases), sample_idle},
 };
 
@@ -511,6 +512,8 @@ int bench_run(const struct bench_options *options)
         return -ENOMEM;
     run->options = options;
     int r = pair_open(&run->pair, options->cpus, options->cpu_count, AREA_BYTES);
+    if (r == -ENXIO)
+        fprintf(stderr, "weir: bench: --cpus: one of the processors is not there, or may not be used\n");
     if (r == -ENODEV)
         fprintf(stderr, "weir: bench: needs two processors that it may use\n");
     if (r == 0)

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
@@ -370,21 +371,52 @@ int case_fan_out(struct pair *pair, const char *bus, const struct case_shape *sh
 
 /* -- wake-up -------------------------------------------------------------------------------------------------------- */
 
+/* An epoll that watches the subscriber, and has said that nothing is there. */
+static int open_epoll(struct weir_sub *sub, int *ret_epoll)
+{
+    struct epoll_event event = {.events = EPOLLIN};
+    struct weir_message message;
+    int fd, r = say(weir_sub_fd(sub, &fd), "fd");
+    if (r < 0)
+        return r;
+    int epoll = epoll_create1(EPOLL_CLOEXEC);
+    if (epoll < 0 || epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) < 0)
+        return -errno;
+    *ret_epoll = epoll;
+    r = weir_sub_next(sub, 0, &message);
+    return r == -EAGAIN ? 0 : -EBADMSG;
+}
+
+/* As a loop does: reads until nothing is there, then sleeps. */
+static int next_by_epoll(struct weir_sub *sub, int epoll, struct weir_message *ret_message)
+{
+    struct epoll_event event;
+    int r;
+    while ((r = weir_sub_next(sub, 0, ret_message)) == -EAGAIN) {
+        if (epoll_wait(epoll, &event, 1, -1) < 0 && errno != EINTR)
+            return -errno;
+    }
+    return r;
+}
+
 static int wakeup_child(struct pair *pair, size_t index, void *ctx)
 {
     const struct work *work = ctx;
     struct weir_message message;
     struct weir_sub *sub;
-    if (open_sub(work, FORTH, 0, &sub) < 0)
+    int epoll = -1;
+    if (open_sub(work, FORTH, 0, &sub) < 0 || (work->shape->epoll && open_epoll(sub, &epoll) < 0))
         return -EIO;
     pair_child_ready(pair, index);
     for (uint64_t i = 0; i < work->count; i++) {
-        int r = weir_sub_next(sub, WEIR_FOREVER, &message);
+        int r = epoll >= 0 ? next_by_epoll(sub, epoll, &message) : weir_sub_next(sub, WEIR_FOREVER, &message);
         mem_store_release(&pair->shared->stamp_ns, bench_now_ns());
         mem_store_release(&pair->shared->read, i + 1);
         if (r < 0)
             return say(r, "next");
     }
+    if (epoll >= 0)
+        close(epoll);
     weir_sub_close(sub);
     return 0;
 }
@@ -443,7 +475,7 @@ static int roll_over_parent(struct pair *pair, void *ctx)
     struct weir_pub *pub;
     if (open_pub(work, FORTH, &pub) < 0)
         return -EIO;
-    int r = say(weir_ring_info(work->bus, FORTH, &info), FORTH);
+    int r = say(weir_ring_inspect(work->bus, FORTH, &info), FORTH);
     uint64_t segment = UINT64_MAX;
     for (uint64_t i = 0; i < work->count && r == 0; i++) {
         uint64_t position, start = bench_ticks();

@@ -16,6 +16,7 @@ struct case_shape {
     size_t publishers, subscribers; /* 0: one */
     double rate;                    /* open loop: messages a second */
     int asleep, daemon;             /* repair: the subscriber does not spin; a daemon serves the ring */
+    int epoll;                      /* wakeup: it sleeps in epoll_wait() on weir_sub_fd() */
 };
 
 /* Round trips over two rings, one each way; the payload copied in and out on both sides. Adds ticks. */
@@ -36,7 +37,7 @@ int case_fan_in(struct pair *pair, const char *bus, const struct case_shape *sha
 /* One publisher to subscribers that it waits for: messages a second until the last one has them all. */
 int case_fan_out(struct pair *pair, const char *bus, const struct case_shape *shape, uint64_t messages,
                  double *ret_rate);
-/* A subscriber blocked in weir_sub_next(), woken by a publish. Adds nanoseconds. */
+/* A subscriber blocked in weir_sub_next(), or in epoll_wait(), woken by a publish. Adds nanoseconds. */
 int case_wakeup(struct pair *pair, const char *bus, const struct case_shape *shape, size_t wakes,
                 struct histogram *histogram);
 /* How long a publish takes that rolls over to a new segment, and one that does not. Adds ticks. */

@@ -25,12 +25,19 @@ static int remove_entry(const char *path, const struct stat *st, int type, struc
 
 int bench_daemon_start(struct bench_daemon *daemon, const char *bus, const char *weird)
 {
-    *daemon = (struct bench_daemon){.journal = "/tmp/weir-bench-XXXXXX"};
-    if (!mkdtemp(daemon->journal))
-        return -errno;
+    const char *temporary = getenv("TMPDIR");
+    *daemon = (struct bench_daemon){0};
+    if (!temporary || !temporary[0])
+        temporary = "/tmp";
+    int length = snprintf(daemon->journal, sizeof daemon->journal, "%s/weir-bench-XXXXXX", temporary);
+    int r = length >= (int)sizeof daemon->journal ? -ENAMETOOLONG : mkdtemp(daemon->journal) ? 0 : -errno;
+    if (r < 0) {
+        fprintf(stderr, "weir: bench: cannot make a folder: %s: %s: set $TMPDIR\n", temporary, strerror(-r));
+        return r;
+    }
     char *arguments[] = {(char *)(uintptr_t)weird, "--bus", (char *)(uintptr_t)bus, "--journal", daemon->journal, NULL};
     posix_spawn_file_actions_t quiet;
-    int r = -posix_spawn_file_actions_init(&quiet);
+    r = -posix_spawn_file_actions_init(&quiet);
     if (r == 0) {
         r = -posix_spawn_file_actions_addopen(&quiet, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
         if (r == 0)

@@ -7,7 +7,7 @@
 
 struct bench_daemon {
     pid_t pid;
-    char journal[32];
+    char journal[512];
 };
 
 /* Starts `weird` (a path, or a name in $PATH) on the bus; it may not have found its rings yet. Negative errno. */

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -66,15 +67,30 @@ static size_t allowed_cpus(int cpus[PAIR_CPUS_MAX])
     return found;
 }
 
+static bool contains(const int *cpus, size_t count, int cpu)
+{
+    for (size_t i = 0; i < count; i++)
+        if (cpus[i] == cpu)
+            return true;
+    return false;
+}
+
 int pair_open(struct pair *pair, const int *cpus, size_t cpu_count, size_t area_bytes)
 {
     *pair = (struct pair){.cpu_count = cpu_count, .area_bytes = area_bytes};
     if (cpu_count > PAIR_CPUS_MAX)
         return -EINVAL;
-    if (cpu_count == 0)
-        pair->cpu_count = allowed_cpus(pair->cpus);
-    else
-        memcpy(pair->cpus, cpus, cpu_count * sizeof *cpus);
+    int allowed[PAIR_CPUS_MAX];
+    size_t allowed_count = allowed_cpus(allowed);
+    if (cpu_count == 0) {
+        pair->cpu_count = allowed_count;
+        cpus = allowed;
+    }
+    for (size_t i = 0; i < pair->cpu_count; i++) {
+        if (!contains(allowed, allowed_count, cpus[i]))
+            return -ENXIO;
+        pair->cpus[i] = cpus[i];
+    }
     if (pair->cpu_count < 2)
         return -ENODEV;
     pair->shared = shared_memory(sizeof *pair->shared);

@@ -40,7 +40,7 @@ struct pair {
     size_t area_bytes;
 };
 
-/* cpu_count 0: all that the process may use. -ENODEV: fewer than two. */
+/* cpu_count 0: all that the process may use. -ENODEV: fewer than two; -ENXIO: one that it may not use. */
 int pair_open(struct pair *pair, const int *cpus, size_t cpu_count, size_t area_bytes);
 void pair_close(struct pair *pair);
 

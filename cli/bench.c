@@ -147,5 +147,6 @@ const struct command bench_command = {
         "Each figure is the median of rounds that were interleaved with the bare machine doing the same; near and far\n"
         "say how the processors lay to each other then. A missed budget is marked; it does not change the exit "
         "status.\n",
+    .own_bus = 1,
     .run = bench_command_run,
 };

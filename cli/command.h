@@ -30,6 +30,7 @@ struct command {
     size_t arguments_bytes;       /* and its size */
     const char *text;             /* more for --help, or NULL */
     int hidden;                   /* not shown: started by weir itself */
+    int own_bus;                  /* makes a bus of its own, and takes no --bus */
     int (*run)(const struct call *call);
 };
 

@@ -208,8 +208,11 @@ const struct command demo_command = {
     .options = demo_options,
     .defaults = &demo_defaults,
     .arguments_bytes = sizeof demo_defaults,
-    .text =
-        "Makes a bus and a journal of its own, and removes both at the end, however it ends. weird is $WEIRD, or lies\n"
-        "beside weir, or on the search path. Closes with what was shown, each with its check; exit 1 if one failed.\n",
+    .text = "Makes a bus and a journal of its own, and removes both at the end, also after an error or a signal that "
+            "can be\n"
+            "caught. weird is $WEIRD, or lies beside weir, or on the search path. Closes with what was shown, each "
+            "with its\n"
+            "check; exit 1 if one failed.\n",
+    .own_bus = 1,
     .run = demo_run,
 };

@@ -60,7 +60,7 @@ uint64_t demo_consumed(const struct demo_consumer_report *report)
 static void process(struct run *run, const struct weir_message *message)
 {
     int publisher = 0;
-    while (publisher < DEMO_PUBLISHERS && run->producers[publisher] != message->producer)
+    while (publisher < DEMO_PUBLISHERS && run->producers[publisher] != message->publisher_hash)
         publisher++;
     if (publisher == DEMO_PUBLISHERS || !(message->has & WEIR_HAS_SEQUENCE)) {
         run->report.misplaced++;
@@ -93,7 +93,7 @@ static int load(struct run *run)
     for (int i = 0; i < DEMO_PUBLISHERS; i++) {
         char name[24];
         demo_publisher_name(i, name);
-        run->producers[i] = weir_producer_hash(name);
+        run->producers[i] = weir_publisher_hash(name);
         demo_digest_start(&run->report.digests[i]);
     }
     run->keep_fd = -1;

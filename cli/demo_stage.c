@@ -46,7 +46,7 @@ double demo_consume_seconds(const struct demo *demo)
 struct weir_ring_info demo_ring_info(const struct demo *demo)
 {
     struct weir_ring_info info = {.size = sizeof info};
-    if (weir_ring_info(demo->bus, DEMO_RING, &info) < 0)
+    if (weir_ring_inspect(demo->bus, DEMO_RING, &info) < 0)
         memset(&info, 0, sizeof info);
     return info;
 }

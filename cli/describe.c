@@ -45,9 +45,9 @@ const char *describe_role(int role)
     }
 }
 
-const char *describe_life(int life)
+const char *describe_state(int state)
 {
-    switch (life) {
+    switch (state) {
     case WEIR_ALIVE:
         return "alive";
     case WEIR_STOPPED:
@@ -94,8 +94,8 @@ json_t *describe_info(const char *ring, const struct weir_ring_info *info)
     set_number(object, "slots_used", info->slots_used);
     set_number(object, "max_readers", info->max_readers);
     set_number(object, "max_publishers", info->max_publishers);
-    set_number(object, "reader_count", info->readers);
-    set_number(object, "publisher_count", info->publishers);
+    set_number(object, "reader_count", info->reader_count);
+    set_number(object, "publisher_count", info->publisher_count);
     set_number(object, "epoch", info->epoch);
     set_number(object, "first_position", info->first_position);
     set_number(object, "memory_position", info->memory_position);
@@ -107,10 +107,41 @@ json_t *describe_info(const char *ring, const struct weir_ring_info *info)
     set_text(object, "daemon", describe_daemon(info));
     json_object_set_new(object, "journal_error",
                         info->journal_error ? json_string(strerror(info->journal_error)) : json_null());
+    json_object_set_new(object, "journal_retries", json_boolean(info->journal_retries));
     set_number(object, "refused_count", info->refused_count);
     if (info->refused_last_ns)
         set_text(object, "refused_last", number_instant(&buffer, info->refused_last_ns));
     return object;
+}
+
+const char *describe_huge(int huge)
+{
+    switch (huge) {
+    case WEIR_HUGE_NONE:
+        return "none";
+    case WEIR_HUGE_PAGES:
+        return "hugetlbfs";
+    case WEIR_HUGE_TRANSPARENT:
+        return "transparent";
+    default:
+        return "unknown";
+    }
+}
+
+static json_t *node_or_null(int node)
+{
+    return node < 0 ? json_null() : json_integer(node);
+}
+
+void describe_placement(json_t *object, const struct weir_ring_placement *placement)
+{
+    json_object_set_new(object, "numa_asked", node_or_null(placement->numa_node));
+    json_object_set_new(object, "numa_node", node_or_null(placement->memory_node));
+    set_number(object, "numa_node_bytes", placement->node_bytes);
+    set_text(object, "huge_asked", describe_huge(placement->huge));
+    set_number(object, "huge_bytes", placement->huge_bytes);
+    set_number(object, "page_bytes", placement->page_bytes);
+    set_number(object, "placed_bytes", placement->memory_bytes);
 }
 
 static int keep_participant(void *ctx, const struct weir_participant *participant)

@@ -12,10 +12,14 @@
 const char *describe_when_full(int when_full);
 const char *describe_daemon(const struct weir_ring_info *info); /* "alive", "absent", "unknown", "none" (memory only) */
 const char *describe_role(int role);
-const char *describe_life(int life);
+const char *describe_state(int state);
 
-/* Members ring, kind, ... as weir-ring(1) lists them. */
+/* Members ring, ring_id, ... as weir-ring(1) lists them. */
 json_t *describe_info(const char *ring, const struct weir_ring_info *info);
+
+const char *describe_huge(int huge); /* "none", "hugetlbfs", "transparent" */
+/* Adds where its memory lies. */
+void describe_placement(json_t *object, const struct weir_ring_placement *placement);
 
 /* Everybody attached to a ring, as it was at one moment. */
 struct people {

@@ -72,7 +72,8 @@ static void print_command_help(const struct command *command)
     for (const struct option *option = command->options; option && option->name; option++)
         print_option(stdout, option);
     for (const struct option *option = common_options; option->name; option++)
-        print_option(stdout, option);
+        if (!(command->own_bus && option->offset == offsetof(struct common, bus)))
+            print_option(stdout, option);
     if (command->text)
         printf("\n%s", command->text);
 }
@@ -176,6 +177,8 @@ static int take_option(struct line *line, char **argv, int *index)
         snprintf(about, sizeof about, "%s %s", option->name, value);
         return usage_error(line, about, why);
     }
+    if (line->common.bus && !line->common.bus[0])
+        return usage_error(line, "--bus", "names no directory");
     return EXIT_DONE;
 }
 
@@ -230,6 +233,8 @@ static int run_line(struct line *line, char **argv)
     }
     if (!line->command)
         return usage_error(line, line->noun ? "the command needs a verb" : "no command given", line->noun);
+    if (line->command->own_bus && line->common.bus)
+        return usage_error(line, "unknown option", "--bus: the command makes a bus of its own");
     if (line->operand_count < line->command->operands_min)
         return usage_error(line, "missing", line->command->operands);
     if (line->operand_count > line->command->operands_max)

@@ -64,16 +64,20 @@ static const char *hint(int error)
     }
 }
 
+int complain_about(int error, const char *where, const char *why)
+{
+    if (why[0])
+        complain("%s: %s", where, why);
+    else if (hint(error))
+        complain("%s: %s: %s", where, weir_strerror(error), hint(error));
+    else
+        complain("%s: %s", where, weir_strerror(error));
+    return error == -EILSEQ || error == -ENAMETOOLONG ? EXIT_USAGE : EXIT_FAILED;
+}
+
 int complain_failed(int error, const char *where)
 {
-    const char *more = weir_last_error();
-    if (more[0] == '\0' || strcmp(more, weir_strerror(error)) == 0)
-        more = hint(error);
-    if (more)
-        complain("%s: %s: %s", weir_strerror(error), where, more);
-    else
-        complain("%s: %s", weir_strerror(error), where);
-    return EXIT_FAILED;
+    return complain_about(error, where, weir_last_error());
 }
 
 /* -- JSON ----------------------------------------------------------------------------------------------------------- */

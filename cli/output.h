@@ -8,13 +8,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* -- Complaints: "weir: VERB: what was wrong: where: what to do" on stderr ------------------------------------------ */
+/* -- Complaints on stderr: "weir: VERB: what is wrong, where, what to do" ------------------------------------------- */
 
 void complain_as(const char *verb); /* the pointer is kept */
 const char *complain_verb(void);
 void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
-/* A failed call of the library, with what it had to add. Returns EXIT_FAILED. */
+/* A failed call of the library: what it said, or else what the error means. EXIT_USAGE for a bad name, else EXIT_FAILED. */
 int complain_failed(int error, const char *where);
+/* The same of an earlier call, whose weir_last_error() was kept. */
+int complain_about(int error, const char *where, const char *why);
 
 /* -- Lines and tables on stdout ------------------------------------------------------------------------------------- */
 

@@ -105,7 +105,7 @@ static void say_why_it_waits(struct run *run, const struct wait *wait)
     if (run->said_full || pace_now_ns() - wait->began_ns < say_full_after_ns)
         return;
     struct weir_ring_info info = {.size = sizeof info};
-    if (weir_ring_info(run->call->bus, run->ring, &info) < 0)
+    if (weir_ring_inspect(run->call->bus, run->ring, &info) < 0)
         return;
     const char *what = wait->confirm ? "nothing is confirmed" : "ring full";
     if (info.journaled && info.daemon_alive == 0)
@@ -338,7 +338,7 @@ static int open_publisher(struct run *run)
     const struct pub_arguments *arguments = run->arguments;
     signals_about(run->ring);
     run->info.size = sizeof run->info;
-    int rc = weir_ring_info(run->call->bus, run->ring, &run->info);
+    int rc = weir_ring_inspect(run->call->bus, run->ring, &run->info);
     if (rc < 0)
         return complain_failed(rc, run->ring);
     if (!run->info.journaled && arguments->confirm > WEIR_VISIBLE) {

@@ -26,45 +26,91 @@ static int ask_info(const struct call *call, const char *ring, struct weir_ring_
 {
     signals_about(ring);
     ret_info->size = sizeof *ret_info;
-    return weir_ring_info(call->bus, ring, ret_info);
+    return weir_ring_inspect(call->bus, ring, ret_info);
+}
+
+/* What `ring info` shows. */
+struct shown {
+    struct weir_ring_info info;
+    struct weir_ring_placement placement;
+};
+
+static int ask_all(const struct call *call, const char *ring, struct shown *ret_shown)
+{
+    int rc = ask_info(call, ring, &ret_shown->info);
+    ret_shown->placement.size = sizeof ret_shown->placement;
+    return rc < 0 ? rc : weir_ring_locate(call->bus, ring, &ret_shown->placement);
+}
+
+static void print_json(const char *ring, const struct shown *shown)
+{
+    json_t *object = describe_info(ring, &shown->info);
+    describe_placement(object, &shown->placement);
+    output_json(object);
 }
 
 /* -- create --------------------------------------------------------------------------------------------------------- */
 
 struct create_arguments {
-    int exclusive, memory, when_full;
+    int exclusive, journaled, memory, when_full, huge;
     uint64_t segment_bytes, memory_limit_bytes, max_readers, max_publishers, mode;
-    const char *group;
+    const char *group, *numa;
 };
-static const struct create_arguments create_defaults = {0, 0, WEIR_BLOCK, 0, 0, 0, 0, 0, NULL};
+static const struct create_arguments create_defaults = {0, 0, 0, WEIR_BLOCK, WEIR_HUGE_NONE, 0, 0, 0, 0, 0, NULL, NULL};
 static const struct option create_options[] = {
     {"--exclusive", NULL, OPTION_SET, offsetof(struct create_arguments, exclusive), 1, 0,
      "one publisher at a time, cheapest (default: many)"},
-    {"--journaled", NULL, OPTION_SET, offsetof(struct create_arguments, memory), 0, 0,
+    {"--journaled", NULL, OPTION_SET, offsetof(struct create_arguments, journaled), 1, 0,
      "drained to disk by weird (default)"},
     {"--memory", NULL, OPTION_SET, offsetof(struct create_arguments, memory), 1, 0, "kept in memory only"},
     {"--segment-bytes", "N", OPTION_COUNT, offsetof(struct create_arguments, segment_bytes), 4096, 64 << 20,
      "a power of two, 4 KiB to 64 MiB; a message fits in one (default: 256 KiB)"},
     {"--memory-limit", "BYTES", OPTION_COUNT, offsetof(struct create_arguments, memory_limit_bytes), 1, UINT64_MAX,
-     "what may wait for the disk, or is kept in memory (default: 32 segments)"},
+     "how many bytes may wait for the disk, or are kept in memory (default: 32 segments)"},
     {"--max-readers", "N", OPTION_COUNT, offsetof(struct create_arguments, max_readers), 1, 1024,
      "attached at once, 1 to 1024 (default: 16)"},
     {"--max-publishers", "N", OPTION_COUNT, offsetof(struct create_arguments, max_publishers), 1, 512,
      "attached at once, 1 to 512 (default: 8, or 1 with --exclusive)"},
     {"--when-full", "block|drop-new|drop-old", OPTION_CHOICE, offsetof(struct create_arguments, when_full), 0, 0,
      "publishers wait; or are refused and counted; or, with --memory, the oldest goes (default: block)"},
-    {"--mode", "OCTAL", OPTION_OCTAL, offsetof(struct create_arguments, mode), 1, 0777,
+    {"--mode", "OCTAL", OPTION_OCTAL, offsetof(struct create_arguments, mode), 0600, 0666,
      "rights: who may read subscribes, who may write publishes (default: 0600)"},
     {"--group", "NAME", OPTION_TEXT, offsetof(struct create_arguments, group), 0, 0,
      "group that owns the ring, by name or number (default: yours)"},
+    {"--numa", "NODE|local", OPTION_TEXT, offsetof(struct create_arguments, numa), 0, 0,
+     "all of its memory on that NUMA node, or on the one that this runs on (default: anywhere)"},
+    {"--huge", NULL, OPTION_SET, offsetof(struct create_arguments, huge), WEIR_HUGE_PAGES, 0,
+     "messages on huge pages of a hugetlbfs; segments are one page at least"},
+    {"--huge-transparent", NULL, OPTION_SET, offsetof(struct create_arguments, huge), WEIR_HUGE_TRANSPARENT, 0,
+     "messages on transparent huge pages, where the bus is mounted with huge="},
     OPTIONS_END,
 };
+
+/* "local", or a node's number: 0, or -1. */
+static int parse_node(const char *text, int *ret_node)
+{
+    uint64_t node;
+    if (!text)
+        return 0;
+    if (strcmp(text, "local") == 0) {
+        *ret_node = WEIR_NUMA_LOCAL;
+        return 0;
+    }
+    if (number_parse(text, &node) != 0 || node > INT32_MAX)
+        return -1;
+    *ret_node = (int)node;
+    return 0;
+}
 
 static int create_run(const struct call *call)
 {
     const struct create_arguments *arguments = call->arguments;
     const char *ring = call->operands[0];
     struct weir_ring_options options = WEIR_RING_OPTIONS_INIT;
+    if (arguments->memory && arguments->journaled) {
+        complain("--memory and --journaled exclude each other: choose one");
+        return EXIT_USAGE;
+    }
     options.exclusive = arguments->exclusive;
     options.journaled = !arguments->memory;
     options.when_full = arguments->when_full;
@@ -74,16 +120,23 @@ static int create_run(const struct call *call)
     options.max_publishers = (uint32_t)arguments->max_publishers;
     options.mode = (uint32_t)arguments->mode;
     options.group = arguments->group;
+    options.huge = arguments->huge;
+    if (parse_node(arguments->numa, &options.numa_node) != 0) {
+        complain("--numa: \"%s\" is neither local nor the number of a node", arguments->numa);
+        return EXIT_USAGE;
+    }
     int rc = weir_ring_create(call->bus, ring, &options);
-    if (rc < 0)
-        return complain_failed(rc, ring);
+    if (rc < 0) {
+        int exit_code = complain_failed(rc, ring);
+        return rc == -EINVAL ? EXIT_USAGE : exit_code;
+    }
     if (!call->json)
         return EXIT_DONE;
-    struct weir_ring_info info;
-    rc = ask_info(call, ring, &info);
+    struct shown shown;
+    rc = ask_all(call, ring, &shown);
     if (rc < 0)
         return complain_failed(rc, ring);
-    output_json(describe_info(ring, &info));
+    print_json(ring, &shown);
     return EXIT_DONE;
 }
 
@@ -140,8 +193,8 @@ static void table_add_ring(struct table *table, const char *ring, const struct w
         table_cell(table, "%" PRIu64, info->durable);
     else
         table_cell(table, "-");
-    table_cell(table, "%u", (unsigned)info->publishers);
-    table_cell(table, "%u", (unsigned)info->readers);
+    table_cell(table, "%u", (unsigned)info->publisher_count);
+    table_cell(table, "%u", (unsigned)info->reader_count);
     table_cell(table, "%s", info->journaled ? describe_daemon(info) : "-");
 }
 
@@ -212,12 +265,44 @@ static void print_journal(const struct weir_ring_info *info)
     printf("lease        %" PRIu64 "\n", info->lease);
     printf("journal      %s", daemon_words[info->daemon_alive < 0 ? 0 : 1 + (info->daemon_alive > 0)]);
     if (info->journal_error)
-        printf("; stopped: %s", strerror(info->journal_error));
+        printf("; %s: %s", info->journal_retries ? "held up" : "stopped", strerror(info->journal_error));
     printf("\n");
 }
 
-static void print_info(const char *ring, const struct weir_ring_info *info)
+/* "64.0 MiB of 67.1 MiB", or that it is all. */
+static void print_part(uint64_t part, uint64_t all)
 {
+    struct number_text a, b;
+    if (part == all)
+        printf("all of it");
+    else
+        printf("%s of %s", number_bytes(&a, (double)part), number_bytes(&b, (double)all));
+}
+
+static void print_placement(const struct weir_ring_placement *placement)
+{
+    struct number_text text;
+    if (placement->memory_node < 0) {
+        printf("node         not told by the kernel");
+    } else {
+        printf("node         %d, ", placement->memory_node);
+        print_part(placement->node_bytes, placement->memory_bytes);
+    }
+    if (placement->numa_node >= 0)
+        printf("; asked for: %d", placement->numa_node);
+    printf("\npages        %s", number_exact_bytes(&text, placement->page_bytes));
+    if (placement->huge_bytes) {
+        printf(", huge: ");
+        print_part(placement->huge_bytes, placement->memory_bytes);
+    }
+    if (placement->huge != WEIR_HUGE_NONE)
+        printf("; asked for: %s", describe_huge(placement->huge));
+    printf("\n");
+}
+
+static void print_info(const char *ring, const struct shown *shown)
+{
+    const struct weir_ring_info *info = &shown->info;
     struct number_text a, b;
     printf("ring         %s\n", ring);
     printf("id           ");
@@ -233,8 +318,9 @@ static void print_info(const char *ring, const struct weir_ring_info *info)
            number_exact_bytes(&b, info->memory_limit_bytes));
     printf("memory       %s: %u slots, %u in use\n", number_bytes(&a, (double)info->memory_bytes),
            (unsigned)info->slot_count, (unsigned)info->slots_used);
-    printf("publishers   %u of %u\n", (unsigned)info->publishers, (unsigned)info->max_publishers);
-    printf("readers      %u of %u\n", (unsigned)info->readers, (unsigned)info->max_readers);
+    print_placement(&shown->placement);
+    printf("publishers   %u of %u\n", (unsigned)info->publisher_count, (unsigned)info->max_publishers);
+    printf("readers      %u of %u\n", (unsigned)info->reader_count, (unsigned)info->max_readers);
     printf("first        %" PRIu64 " (of this epoch)\n", info->first_position);
     printf("in memory    from %" PRIu64 "\n", info->memory_position);
     printf("end          %" PRIu64 " (behind the last claim)\n", info->end_position);
@@ -247,14 +333,14 @@ static void print_info(const char *ring, const struct weir_ring_info *info)
 
 static int info_run(const struct call *call)
 {
-    struct weir_ring_info info;
-    int rc = ask_info(call, call->operands[0], &info);
+    struct shown shown;
+    int rc = ask_all(call, call->operands[0], &shown);
     if (rc < 0)
         return complain_failed(rc, call->operands[0]);
     if (call->json)
-        output_json(describe_info(call->operands[0], &info));
+        print_json(call->operands[0], &shown);
     else
-        print_info(call->operands[0], &info);
+        print_info(call->operands[0], &shown);
     return EXIT_DONE;
 }
 

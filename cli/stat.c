@@ -36,8 +36,9 @@ static const struct option stat_options[] = {
 
 /* A ring at one moment. */
 struct sample {
-    char ring[WEIR_NAME_MAX + 1];
-    int error; /* negative errno: there is nothing else in it */
+    char ring[256]; /* longer than a name may be: that is the library's to say */
+    int error;      /* negative errno: there is nothing else in it but */
+    char why[256];  /* weir_last_error() of it */
     uint64_t taken_ns;
     struct weir_ring_info info;
     struct people people;
@@ -81,8 +82,10 @@ static void sample_take(const struct call *call, struct sample *sample)
     signals_about(sample->ring);
     sample->info.size = sizeof sample->info;
     sample->taken_ns = pace_now_ns();
-    sample->error = weir_ring_info(call->bus, sample->ring, &sample->info);
-    if (sample->error == 0)
+    sample->error = weir_ring_inspect(call->bus, sample->ring, &sample->info);
+    if (sample->error < 0)
+        snprintf(sample->why, sizeof sample->why, "%s", weir_last_error());
+    else
         sample->people_error = people_ask(&sample->people, call->bus, sample->ring);
 }
 
@@ -182,18 +185,21 @@ static void note_publisher(const struct weir_participant *publisher, note_functi
     char title[WEIR_NAME_MAX + 48];
     participant_title(title, sizeof title, publisher);
     uint64_t now_ns = wall_ns();
-    if (publisher->life == WEIR_STOPPED && publisher->holds_claim)
+    if (publisher->state == WEIR_STOPPED && publisher->holds_claim)
         note(say, ctx,
              "%s is stopped and holds a claim: readers wait for it; 'kill -CONT %" PRIu64
              "' lets it go on, 'kill -KILL %" PRIu64 "' gives the claim up",
              title, publisher->pid, publisher->pid);
-    else if (publisher->life == WEIR_STOPPED)
+    else if (publisher->state == WEIR_STOPPED)
         note(say, ctx, "%s is stopped; it holds no claim, nobody waits for it", title);
-    else if (publisher->life == WEIR_DEAD)
+    else if (publisher->state == WEIR_DEAD)
         note(say, ctx, "%s is dead; whoever meets what it left behind repairs it", title);
-    if (publisher->waiting_since_ns && publisher->life != WEIR_DEAD)
+    if (publisher->waiting_since_ns && publisher->state != WEIR_DEAD)
         note(say, ctx, "%s has waited for room for %s", title,
              number_span(&waits, now_ns > publisher->waiting_since_ns ? now_ns - publisher->waiting_since_ns : 0));
+    if (publisher->repeated_count)
+        note(say, ctx, "%s was refused %" PRIu64 " message%s whose sequence had been published before", title,
+             publisher->repeated_count, publisher->repeated_count == 1 ? "" : "s");
 }
 
 static void note_reader(const struct weir_participant *reader, note_function *say, void *ctx)
@@ -201,13 +207,16 @@ static void note_reader(const struct weir_participant *reader, note_function *sa
     char title[WEIR_NAME_MAX + 48];
     struct number_text lag;
     participant_title(title, sizeof title, reader);
-    if (reader->life == WEIR_STOPPED && reader->gating)
+    if (reader->state == WEIR_STOPPED && reader->gating)
         note(say, ctx, "%s is stopped and gates: publishers will wait for it when the ring is full, %s behind", title,
              number_bytes(&lag, (double)reader->lag_bytes));
-    else if (reader->life == WEIR_STOPPED)
+    else if (reader->state == WEIR_STOPPED)
         note(say, ctx, "%s is stopped; it stalls nobody", title);
-    else if (reader->life == WEIR_DEAD)
+    else if (reader->state == WEIR_DEAD)
         note(say, ctx, "%s is dead; its place is given out again", title);
+    if (reader->gap_count)
+        note(say, ctx, "%s has missed messages: it was told of %" PRIu64 " gap%s", title, reader->gap_count,
+             reader->gap_count == 1 ? "" : "s");
 }
 
 static void sample_notes(const struct sample *sample, note_function *say, void *ctx)
@@ -216,7 +225,10 @@ static void sample_notes(const struct sample *sample, note_function *say, void *
     struct number_text when;
     if (info->journaled && info->daemon_alive == 0)
         note(say, ctx, "nobody drains it: start weird");
-    if (info->journal_error)
+    if (info->journal_retries)
+        note(say, ctx, "the journal cannot go on for now (%s): weird tries again, publishers wait when memory is full",
+             strerror(info->journal_error));
+    else if (info->journal_error)
         note(say, ctx, "the journal has stopped (%s): nothing above position %" PRIu64 " is safe",
              strerror(info->journal_error), info->durable);
     for (size_t i = 0; i < sample->people.count; i++) {
@@ -241,7 +253,7 @@ static json_t *participant_json(const struct sample *before, const struct sample
     bool reader = participant->role == WEIR_READER, publisher = participant->role == WEIR_PUBLISHER;
     json_t *object = json_object();
     json_object_set_new(object, "role", json_string(describe_role(participant->role)));
-    json_object_set_new(object, "state", json_string(describe_life(participant->life)));
+    json_object_set_new(object, "state", json_string(describe_state(participant->state)));
     json_object_set_new(object, "pid", output_number(participant->pid));
     json_object_set_new(object, "id", output_number(participant->id));
     json_object_set_new(object, "index", output_number(participant->index));
@@ -254,6 +266,10 @@ static json_t *participant_json(const struct sample *before, const struct sample
     if (reader) {
         json_object_set_new(object, "lag_bytes", output_number(participant->lag_bytes));
         json_object_set_new(object, "gating", json_boolean(participant->gating));
+        json_object_set_new(object, "gap_count", output_number(participant->gap_count));
+        json_object_set_new(object, "saved",
+                            participant->saved_ns ? json_string(number_instant(&buffer, participant->saved_ns))
+                                                  : json_null());
     }
     if (publisher) {
         json_object_set_new(object, "holds_claim", json_boolean(participant->holds_claim));
@@ -261,6 +277,7 @@ static json_t *participant_json(const struct sample *before, const struct sample
                             participant->waiting_since_ns
                                 ? json_string(number_instant(&buffer, participant->waiting_since_ns))
                                 : json_null());
+        json_object_set_new(object, "repeated_count", output_number(participant->repeated_count));
         json_object_set_new(object, "refused_count", output_number(participant->refused_count));
         if (participant->refused_count) {
             json_object_set_new(object, "refused_last",
@@ -328,16 +345,16 @@ static void print_positions(const struct sample *now, const struct rates *rates)
 static void participant_row(struct table *table, const struct sample *before, const struct sample *now,
                             const struct weir_participant *participant)
 {
-    struct number_text lag, speed;
+    struct number_text lag, speed, saved;
+    uint64_t now_ns = wall_ns();
     table_cell(table, "%s", describe_role(participant->role));
     table_cell(table, "%" PRIu64, participant->pid);
     table_cell(table, "%s", participant->name[0] ? participant->name : "-");
-    table_cell(table, "%s%s%s%s", describe_life(participant->life), participant->gating ? ", gates" : "",
+    table_cell(table, "%s%s%s%s", describe_state(participant->state), participant->gating ? ", gates" : "",
                participant->holds_claim ? ", holds a claim" : "", participant->waiting_since_ns ? ", waits" : "");
     if (participant->role == WEIR_DAEMON) {
-        table_cell(table, "-");
-        table_cell(table, "-");
-        table_cell(table, "-");
+        for (int i = 0; i < 4; i++)
+            table_cell(table, "-");
         return;
     }
     table_cell(table, "%" PRIu64, participant->position);
@@ -346,11 +363,16 @@ static void participant_row(struct table *table, const struct sample *before, co
     else
         table_cell(table, "-");
     table_cell(table, "%s", number_per_second(&speed, participant_rate(before, now, participant)));
+    if (participant->saved_ns)
+        table_cell(table, "%s ago",
+                   number_span(&saved, now_ns > participant->saved_ns ? now_ns - participant->saved_ns : 0));
+    else
+        table_cell(table, "-");
 }
 
 static void report_text(const struct sample *before, const struct sample *now)
 {
-    static const char *const heads[] = {"WHO", ">PID", "NAME", "STATE", ">POSITION", ">LAG", ">RATE", NULL};
+    static const char *const heads[] = {"WHO", ">PID", "NAME", "STATE", ">POSITION", ">LAG", ">RATE", ">SAVED", NULL};
     const struct weir_ring_info *info = &now->info;
     struct rates rates = sample_rates(before, now);
     struct number_text limit;
@@ -381,8 +403,7 @@ static int report(const struct call *call, const struct samples *before, const s
         if (sample->error == -ENOENT && call->operand_count == 0)
             continue; /* removed since it was listed */
         if (sample->error < 0) {
-            complain("%s: %s", weir_strerror(sample->error), sample->ring);
-            exit_code = EXIT_FAILED;
+            exit_code = complain_about(sample->error, sample->ring, sample->why);
         } else if (call->json) {
             report_json(sample_before(before, sample), sample);
         } else {

@@ -40,7 +40,7 @@ static const struct option sub_options[] = {
     {"--count", "N", OPTION_COUNT, offsetof(struct sub_arguments, count), 0, UINT64_MAX,
      "end with exit 0 after N messages"},
     {"--timeout", "S", OPTION_SPAN, offsetof(struct sub_arguments, timeout_ns), 0, 0,
-     "end with exit 1 S after the start; 0: print what is there"},
+     "end with exit 1 S after the start; 0: print what is there, and exit 0"},
     {"--save", "AS", OPTION_TEXT, offsetof(struct sub_arguments, cursor), 0, 0,
      "keep the position under this name, and go on there next time"},
     {"--rate", "N", OPTION_RATE, offsetof(struct sub_arguments, rate), 0, 0, "at most N messages a second"},
@@ -112,7 +112,7 @@ static int put_message_json(struct run *run, const struct weir_message *message)
         output_set_bytes(object, "key", message->key, message->key_bytes);
     if (message->has & WEIR_HAS_SEQUENCE) {
         json_object_set_new(object, "sequence", output_number(message->sequence));
-        json_object_set_new(object, "producer", json_sprintf("%016" PRIx64, message->producer));
+        json_object_set_new(object, "publisher", json_sprintf("%016" PRIx64, message->publisher_hash));
     }
     if (message->header_count > 0)
         json_object_set_new(object, "headers", headers_json(message));
@@ -274,15 +274,12 @@ static int print_all(struct run *run)
         return EXIT_FAILED;
     }
     if (rc < 0 && !limit_passed) {
-        if (why[0])
-            complain("%s: %s: %s", weir_strerror(rc), run->ring, why);
-        else
-            complain("%s: %s", weir_strerror(rc), run->ring);
+        complain_about(rc, run->ring, why);
         return EXIT_FAILED;
     }
     if (end_rc < 0)
         return complain_failed(end_rc, run->ring);
-    return limit_passed ? EXIT_FAILED : EXIT_DONE;
+    return limit_passed && run->arguments->timeout_ns > 0 ? EXIT_FAILED : EXIT_DONE;
 }
 
 static int sub_run(const struct call *call)
@@ -309,7 +306,7 @@ static int sub_run(const struct call *call)
     int rc = weir_sub_open(call->bus, run.ring, &options, &run.sub);
     int exit_code = EXIT_FAILED;
     if (rc < 0) {
-        complain_failed(rc, run.ring);
+        exit_code = complain_failed(rc, run.ring);
     } else {
         pace_start(&run.pace, arguments->rate);
         run.saved_ns = now_ns;
@@ -329,8 +326,9 @@ const struct command sub_command = {
     .options = sub_options,
     .defaults = &sub_defaults,
     .arguments_bytes = sizeof sub_defaults,
-    .text = "Exit status 0: --count was reached, or SIGINT, SIGTERM or SIGHUP came; 1: the time limit passed, the\n"
-            "output broke, or something failed. Missing positions are told on standard error, with --json as "
+    .text = "Exit status 0: --count was reached, --timeout 0 has printed what is there, or SIGINT, SIGTERM or SIGHUP\n"
+            "came; 1: the time limit passed, the output broke, or something failed. Missing positions are told on "
+            "standard error, with --json as "
             "{\"gap\":...}.\n",
     .run = sub_run,
 };

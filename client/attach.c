@@ -38,7 +38,7 @@ static bool fence(void *ctx)
 static const struct ring_readers *readers_copy(void *ctx)
 {
     struct attachment *attachment = ctx;
-    uint64_t bytes = attachment->view.geometry.readers_bytes;
+    uint64_t bytes = RING_READERS_HEADER_BYTES + attachment->view.geometry.max_readers * sizeof(struct ring_reader);
     if (!attachment->readers_copy && !(attachment->readers_copy = aligned_alloc(MEM_PAIR_BYTES, bytes)))
         return NULL;
     /* Read, not mapped: subscribers may truncate the file, and that must not kill a publisher. */
@@ -144,6 +144,18 @@ void attachment_ring(struct ring_bell *bell)
 {
     mem_add(&bell->seq, 1);
     shm_wake_all(attachment_futex(bell));
+}
+
+int attachment_journal_stopped(const struct ring_control *control)
+{
+    uint64_t error = mem_load_acquire(&control->journal_error);
+    return error & RING_JOURNAL_RETRIES ? 0 : (int)error;
+}
+
+int attachment_journal_held_up(const struct ring_control *control)
+{
+    uint64_t error = mem_load_acquire(&control->journal_error);
+    return error & RING_JOURNAL_RETRIES ? (int)error : 0;
 }
 
 bool attachment_daemon_alive(struct attachment *attachment)

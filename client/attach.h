@@ -29,6 +29,9 @@ const uint32_t *attachment_futex(const struct ring_bell *bell);
 /* Raises and wakes whether or not somebody asked. */
 void attachment_ring(struct ring_bell *bell);
 bool attachment_daemon_alive(struct attachment *attachment);
+/* The errno that stopped the journal, 0: none did. What only holds it up is waited out, as a full ring is. */
+int attachment_journal_stopped(const struct ring_control *control);
+int attachment_journal_held_up(const struct ring_control *control);
 
 /* How long to poll before sleeping: about what a sleep and a wake-up cost together (bench wakeup), so that polling never
  * costs more than twice the better choice (competitive spinning, Karlin et al., SODA 1990). 0 on a single processor. */

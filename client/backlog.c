@@ -46,16 +46,34 @@ static int open_journal(struct weir_sub *sub)
     return r;
 }
 
-/* For want of descriptors or memory, or of an answer from the disk: what the journal has is not known now. */
-static bool is_lack(int error)
+/* Bytes of one file that make no sense: the records in it are gone, as those in a file that is gone. */
+static bool is_damage(int error)
 {
-    return error == -EMFILE || error == -ENFILE || error == -ENOMEM || error == -EIO || error == -EINTR;
+    return error == -EBADMSG || error == -ESTALE || error == -EMEDIUMTYPE || error == -EPROTONOSUPPORT;
+}
+
+/*
+ * The journal's directory is not there. That is as it should be while weird has never drained the ring, and when the ring
+ * is removed; else somebody has moved it, and what it has is not known.
+ */
+static bool has_no_journal(const struct weir_sub *sub, int error)
+{
+    const struct ring_control *control = sub->attachment.view.control;
+    const struct ring_identity *identity = &sub->attachment.view.identity;
+    bool drained = identity->epoch > 1 || mem_load_acquire(&control->durable) != identity->start; /* E8 progress */
+    return error == -ENOENT && (!drained || mem_load_acquire(&control->removed) != 0);
 }
 
 static int fail_journal(const struct weir_sub *sub, uint64_t position, int error)
 {
-    int told = error == -EMFILE || error == -ENFILE ? -ENOMEM : error; /* of the closed list: "or handles" */
-    return fail(told, "journal of ring %s at position %llu: %s", sub->attachment.view.identity.name,
+    int told = error; /* of the closed list */
+    if (error == -EMFILE || error == -ENFILE)
+        told = -ENOMEM; /* "or handles" */
+    else if (error == -EPERM)
+        told = -EACCES;
+    else if (error == -ENOENT || error == -ENOTDIR || error == -ELOOP || error == -ESTALE)
+        told = -EIO; /* it is not where it was, or not this ring's */
+    return fail(told, "cannot read the journal of ring %s at position %llu: %s", sub->attachment.view.identity.name,
                 (unsigned long long)position, strerror(-error));
 }
 
@@ -80,10 +98,11 @@ MEM_COLD static int seek_journal(struct weir_sub *sub, uint64_t position)
     if (!journaled(sub))
         return 0;
     int r = open_journal(sub);
-    if (r == 0)
-        r = journal_reader_seek(sub->journal, position);
     if (r < 0)
-        return is_lack(r) ? r : 0;
+        return has_no_journal(sub, r) ? 0 : r;
+    r = journal_reader_seek(sub->journal, position);
+    if (r < 0)
+        return r == -ENOENT || is_damage(r) ? 0 : r;
     ring_reader_outside(&sub->reader, position);
     sub->in_journal = true;
     return 1;
@@ -93,7 +112,7 @@ MEM_COLD static int seek_journal(struct weir_sub *sub, uint64_t position)
 int backlog_seek(struct weir_sub *sub, uint64_t position)
 {
     if (position % RING_UNIT_BYTES)
-        return fail(-EINVAL, "%llu is not the position of a record", (unsigned long long)position);
+        return fail(-EINVAL, "%llu is not the position of a message", (unsigned long long)position);
     if (!seek_memory(sub, position) && seek_journal(sub, position) <= 0) {
         ring_reader_outside(&sub->reader, position);
         sub->in_journal = false;
@@ -160,7 +179,7 @@ int backlog_seek_checked(struct weir_sub *sub, uint64_t position)
         r = walk_journal(sub, position);
     sub->reader.gating = gating;
     if (r < 0)
-        return fail(-EINVAL, "%llu is not the position of a record", (unsigned long long)position);
+        return fail(-EINVAL, "%llu is not the position of a message", (unsigned long long)position);
     return backlog_seek(sub, position);
 }
 
@@ -170,16 +189,16 @@ static int next_kept(struct weir_sub *sub, uint64_t from_segment, uint64_t *ret_
     uint64_t next = UINT64_MAX, segment;
     if (ring_oldest_segment(&sub->attachment.view, from_segment, &segment) == 0)
         next = segment;
-    int fd = journaled(sub) ? journal_directory(sub) : -ENOENT;
-    int r = fd;
-    if (fd >= 0) {
-        r = journal_oldest_segment(fd, from_segment, &segment);
+    if (journaled(sub) && next != from_segment) {
+        int fd = journal_directory(sub);
+        int r = fd < 0 ? fd : journal_oldest_segment(fd, from_segment, &segment);
         if (r == 0 && segment < next)
             next = segment;
-        close(fd);
+        if (fd >= 0)
+            close(fd);
+        if (fd < 0 ? !has_no_journal(sub, fd) : r < 0 && r != -ENOENT)
+            return r;
     }
-    if (is_lack(r))
-        return r;
     *ret_position = next == UINT64_MAX ? UINT64_MAX : next << sub->attachment.view.geometry.segment_shift;
     return 0;
 }
@@ -206,7 +225,7 @@ static int tell_gap(struct weir_sub *sub, uint64_t from, uint64_t to, int reason
     sub->gap = (struct weir_gap){.from = from, .to = to, .reason = reason};
     mem_store_relaxed(&sub->reader.entry->lost_count, mem_load_relaxed(&sub->reader.entry->lost_count) + 1);
     backlog_seek(sub, to);
-    return fail(-EPIPE, "records from position %llu to %llu are missing", (unsigned long long)from,
+    return fail(-EPIPE, "messages from position %llu to %llu are missing", (unsigned long long)from,
                 (unsigned long long)to);
 }
 
@@ -221,13 +240,14 @@ static int ledger_reason(uint32_t reason)
 static int gap_from_ledger(struct weir_sub *sub, uint64_t position)
 {
     struct journal_gap gap;
-    int fd = journaled(sub) ? journal_directory(sub) : -ENOENT;
-    int r = fd;
-    if (fd >= 0) {
-        r = journal_find_gap(fd, position, &gap);
-        close(fd);
-    }
-    if (is_lack(r))
+    if (!journaled(sub))
+        return 0;
+    int fd = journal_directory(sub);
+    if (fd < 0)
+        return has_no_journal(sub, fd) ? 0 : fail_journal(sub, position, fd);
+    int r = journal_find_gap(fd, position, &gap);
+    close(fd);
+    if (r < 0 && r != -ENOENT && !is_damage(r))
         return fail_journal(sub, position, r);
     if (r < 0 || gap.to <= position)
         return 0;

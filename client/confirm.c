@@ -22,7 +22,7 @@ static int check_level(const struct weir_pub *pub, enum weir_level level)
     int r = attachment_check(&pub->attachment);
     if (r < 0)
         return r;
-    if (level > WEIR_REMOTE)
+    if (level > WEIR_DURABLE)
         return fail(-EINVAL, "unknown level");
     if (level != WEIR_VISIBLE && !(pub->attachment.view.geometry.flags & RING_JOURNALED))
         return fail(-EINVAL, "ring %s is memory-only: nothing in it is ever written",
@@ -39,29 +39,25 @@ static int not_yet(const struct weir_pub *pub)
     return -EAGAIN;
 }
 
+static const struct mem_u64 *level_word(const struct ring_control *control, enum weir_level level)
+{
+    return level == WEIR_WRITTEN ? &control->written : &control->durable;
+}
+
 /* E8 progress: what was synced before the daemon's store is on disk for whoever sees it. */
 static int reached(struct weir_pub *pub, uint64_t position, enum weir_level level)
 {
     struct ring_control *control = pub->attachment.view.control;
     if (level == WEIR_VISIBLE)
         return is_visible(pub, position) ? 0 : not_yet(pub);
-    const struct mem_u64 *word = level == WEIR_WRITTEN   ? &control->written
-                                 : level == WEIR_DURABLE ? &control->durable
-                                                         : &control->remote;
-    if (mem_load_acquire(word) > position)
+    if (mem_load_acquire(level_word(control, level)) > position)
         return 0;
-    uint64_t error = mem_load_acquire(&control->journal_error);
+    int error = attachment_journal_stopped(control);
     if (error)
         return fail(-EIO, "the journal of ring %s has stopped (%s); durable up to position %llu",
-                    pub->attachment.view.identity.name, strerror((int)error),
+                    pub->attachment.view.identity.name, strerror(error),
                     (unsigned long long)mem_load_acquire(&control->durable));
     return not_yet(pub);
-}
-
-int weir_pub_confirm(struct weir_pub *pub, uint64_t position, enum weir_level level)
-{
-    int r = check_level(pub, level);
-    return r < 0 ? r : reached(pub, position, level);
 }
 
 static void raise_want(struct mem_u64 *want, uint64_t position)
@@ -72,6 +68,79 @@ static void raise_want(struct mem_u64 *want, uint64_t position)
             return;
     }
 }
+
+/* -- pollable descriptor ------------------------------------------------------------------------------------------- */
+
+static bool may_be_there(const struct watch *watch)
+{
+    return mem_load_acquire(watch->level) > watch->position || attachment_journal_stopped(watch->control) != 0 ||
+           mem_load_acquire(&watch->control->removed) != 0;
+}
+
+/* It is not there yet: from now on the descriptor tells when to ask again. */
+static int arm(struct weir_pub *pub, uint64_t position, enum weir_level level)
+{
+    struct ring_view *view = &pub->attachment.view;
+    struct ring_control *control = view->control;
+    const struct mem_u64 *word = level == WEIR_VISIBLE ? &control->visible : level_word(control, level);
+    if (pub->watch.level == word && pub->watch.position == position && watcher_holds(pub->watcher))
+        return -EAGAIN;
+    if (level != WEIR_VISIBLE)
+        raise_want(level == WEIR_WRITTEN ? &control->written_want : &control->confirm_want, position + 1);
+    uint64_t seq = ring_bell_ask(&control->progress, &control->progress_want);
+    bool fenced = view->ops->fence(view->ctx); /* E6 sleep */
+    int r = reached(pub, position, level);
+    if (r != -EAGAIN)
+        return r;
+    if (level != WEIR_VISIBLE)
+        attachment_ring(&control->work);
+    pub->watch = (struct watch){.bell = &control->progress,
+                                .seq = seq,
+                                .bound_ns = level == WEIR_VISIBLE || !fenced ? SLEEP_BOUND_PENDING_NS : SLEEP_BOUND_NS,
+                                .look_again = level == WEIR_VISIBLE, /* nobody rings for it */
+                                .ready = may_be_there,
+                                .control = control,
+                                .level = word,
+                                .position = position};
+    watcher_arm(pub->watcher, &pub->watch);
+    return -EAGAIN;
+}
+
+int weir_pub_confirm(struct weir_pub *pub, uint64_t position, enum weir_level level)
+{
+    int r = check_level(pub, level);
+    if (r < 0)
+        return r;
+    r = reached(pub, position, level);
+    if (pub->watcher && r == -EAGAIN)
+        r = arm(pub, position, level);
+    if (pub->watcher && r != -EAGAIN)
+        watcher_rest(pub->watcher);
+    return r;
+}
+
+int weir_pub_fd(struct weir_pub *pub, int *ret_fd)
+{
+    int r = attachment_check(&pub->attachment);
+    if (r < 0 || (!pub->watcher && (r = watcher_open(&pub->watcher)) < 0))
+        return r;
+    *ret_fd = watcher_fd(pub->watcher);
+    return 0;
+}
+
+static int late(struct weir_pub *pub, enum weir_level level)
+{
+    int held_up = attachment_journal_held_up(pub->attachment.view.control);
+    if (level == WEIR_VISIBLE)
+        return fail(-ETIMEDOUT, "not confirmed in time");
+    if (!attachment_daemon_alive(&pub->attachment))
+        return fail(-ETIMEDOUT, "not confirmed in time: nobody drains the ring: start weird");
+    if (held_up)
+        return fail(-ETIMEDOUT, "not confirmed in time: the journal waits: %s", strerror(held_up));
+    return fail(-ETIMEDOUT, "not confirmed in time");
+}
+
+/* -- waiting ------------------------------------------------------------------------------------------------------- */
 
 int weir_pub_wait(struct weir_pub *pub, uint64_t position, enum weir_level level, int64_t timeout_ns)
 {
@@ -94,9 +163,7 @@ int weir_pub_wait(struct weir_pub *pub, uint64_t position, enum weir_level level
             return r;
         int64_t left = wait_left(&wait, bound);
         if (left == 0)
-            return fail(-ETIMEDOUT, level != WEIR_VISIBLE && !attachment_daemon_alive(&pub->attachment)
-                                        ? "not confirmed in time: nobody drains the ring: start weird"
-                                        : "not confirmed in time");
+            return late(pub, level);
         if (level != WEIR_VISIBLE)
             attachment_ring(&control->work);
         if (shm_sleep(attachment_futex(&control->progress), (uint32_t)seq, left) == -EINTR)

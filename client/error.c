@@ -44,15 +44,15 @@ const char *weir_strerror(int error)
         const char *text;
     } texts[] = {
         {EINVAL, "an argument is out of its range"},
-        {ENAMETOOLONG, "the name is longer than 64 characters"},
+        {ENAMETOOLONG, "the name is longer than 64 characters, or a path too long"},
         {EILSEQ, "names are made of A-Z a-z 0-9 . _ - and do not begin with a dot"},
-        {ENOENT, "there is no such ring"},
+        {ENOENT, "there is no such ring, bus, header or gap"},
         {EEXIST, "the ring exists already"},
         {EACCES, "the files' rights do not allow it"},
         {ENOMEM, "not enough memory"},
-        {EAGAIN, "nothing to do now: the ring is full, or has no further record yet"},
+        {EAGAIN, "nothing to do now: the ring is full, or has no further message yet"},
         {ETIMEDOUT, "the time limit passed"},
-        {EPIPE, "records before the next one are missing"},
+        {EPIPE, "messages before the next one are missing"},
         {EMSGSIZE, "the message is larger than a segment takes, or the buffer too small for it"},
         {EBUSY, "held by a process that is alive"},
         {EALREADY, "the sequence was published before"},
@@ -63,8 +63,9 @@ const char *weir_strerror(int error)
         {EMEDIUMTYPE, "this is not a ring of weir's"},
         {EPROTONOSUPPORT, "the ring has another layout version"},
         {ECHILD, "the handle was opened by the parent of this process"},
+        {EOPNOTSUPP, "huge pages or the NUMA node are not to be had here"},
         {EINTR, "interrupted by a signal"},
-        {EPERM, "the handle was not opened for this"},
+        {EPERM, "the handle was not opened for this, or the bus is not safe to use"},
     };
     if (error >= 0)
         return "success";

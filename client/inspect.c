@@ -56,19 +56,20 @@ static void fill_files(const struct attachment *attachment, struct weir_ring_inf
     }
 }
 
-int weir_ring_info(const char *bus, const char *name, struct weir_ring_info *ret_info)
+int weir_ring_inspect(const char *bus, const char *name, struct weir_ring_info *ret_info)
 {
     struct attachment attachment;
     struct ring_reader_state walker;
     fail_clear();
     if (!ret_info || ret_info->size != sizeof *ret_info)
-        return fail(-EINVAL, "weir_ring_info: ret_info.size is not sizeof(struct weir_ring_info)");
+        return fail(-EINVAL, "weir_ring_inspect: ret_info.size is not sizeof(struct weir_ring_info)");
     int r = attachment_open(&attachment, bus, name, SHM_LOOK, false);
     if (r < 0)
         return r;
     const struct ring_view *view = &attachment.view;
     const struct ring_control *control = view->control;
     const struct ring_geometry *g = &view->geometry;
+    uint64_t journal_error = mem_load_acquire(&control->journal_error);
     struct weir_ring_info info = {.size = sizeof info,
                                   .exclusive = (g->flags & RING_EXCLUSIVE) != 0,
                                   .journaled = (g->flags & RING_JOURNALED) != 0,
@@ -79,15 +80,16 @@ int weir_ring_info(const char *bus, const char *name, struct weir_ring_info *ret
                                   .slot_count = g->slot_count,
                                   .max_readers = g->max_readers,
                                   .max_publishers = g->max_publishers,
-                                  .readers = count_attached(&attachment, true),
-                                  .publishers = count_attached(&attachment, false),
+                                  .reader_count = count_attached(&attachment, true),
+                                  .publisher_count = count_attached(&attachment, false),
                                   .created_ns = view->identity.created_ns,
                                   .epoch = view->identity.epoch,
                                   .first_position = view->identity.start,
                                   .written = mem_load_acquire(&control->written),
                                   .durable = mem_load_acquire(&control->durable),
                                   .lease = mem_load_acquire(&control->lease),
-                                  .journal_error = (int)mem_load_acquire(&control->journal_error),
+                                  .journal_error = (int)journal_error,
+                                  .journal_retries = (journal_error & RING_JOURNAL_RETRIES) != 0,
                                   .refused_count = mem_load_relaxed(&control->refused_count),
                                   .refused_last_ns = mem_load_relaxed(&control->refused_last_ns)};
     uint64_t oldest;
@@ -105,9 +107,33 @@ int weir_ring_info(const char *bus, const char *name, struct weir_ring_info *ret
     return 0;
 }
 
+int weir_ring_locate(const char *bus, const char *name, struct weir_ring_placement *ret_placement)
+{
+    struct attachment attachment;
+    struct shm_placement actual;
+    fail_clear();
+    if (!ret_placement || ret_placement->size != sizeof *ret_placement)
+        return fail(-EINVAL, "weir_ring_locate: ret_placement.size is not sizeof(struct weir_ring_placement)");
+    int r = attachment_open(&attachment, bus, name, SHM_LOOK, false);
+    if (r < 0)
+        return r;
+    const struct ring_geometry *g = &attachment.view.geometry;
+    shm_look_placement(&attachment.shm, &actual);
+    *ret_placement = (struct weir_ring_placement){.size = sizeof *ret_placement,
+                                                  .huge = (int)g->huge,
+                                                  .numa_node = (int)g->numa_node - 1,
+                                                  .memory_node = actual.node,
+                                                  .memory_bytes = actual.memory_bytes,
+                                                  .node_bytes = actual.node_bytes,
+                                                  .huge_bytes = actual.huge_bytes,
+                                                  .page_bytes = actual.page_bytes};
+    attachment_close(&attachment);
+    return 0;
+}
+
 /* -- participants -------------------------------------------------------------------------------------------------- */
 
-static int life_of(int lock_fd, uint64_t id, uint64_t pid)
+static int state_of(int lock_fd, uint64_t id, uint64_t pid)
 {
     int held = lock_fd < 0 ? -1 : shm_locked(lock_fd, id);
     if (held < 0)
@@ -141,9 +167,11 @@ static struct weir_participant look_publisher(const struct attachment *attachmen
                                  .refused_last_ns = mem_load_relaxed(&entry->refused_last_ns),
                                  .refused_sequence = mem_load_relaxed(&entry->refused_sequence)};
     uint64_t producer = mem_load_relaxed(&entry->producer);
-    p.life = life_of(attachment->shm.lock_fd, id, p.pid);
-    if (producer != 0 && producer <= view->geometry.max_producers)
+    p.state = state_of(attachment->shm.lock_fd, id, p.pid);
+    if (producer != 0 && producer <= view->geometry.max_producers) {
         copy_name(p.name, view->producers[producer - 1].name);
+        p.repeated_count = mem_load_relaxed(&view->producers[producer - 1].refused_count);
+    }
     return p;
 }
 
@@ -159,12 +187,15 @@ static struct weir_participant look_reader(const struct attachment *attachment, 
                                  .pid = mem_load_acquire(&entry->pid),
                                  .attached_ns = mem_load_relaxed(&entry->attached_ns),
                                  .position = mem_load_relaxed(&entry->position),
-                                 .gating = mem_load_relaxed(&entry->gate) != 0};
+                                 .gating = mem_load_relaxed(&entry->gate) != 0,
+                                 .gap_count = mem_load_relaxed(&entry->lost_count)};
     uint64_t cursor = mem_load_relaxed(&entry->cursor);
     p.lag_bytes = end > p.position ? end - p.position : 0;
-    p.life = life_of(attachment->shm.reader_lock_fd, id, p.pid);
-    if (cursor != 0 && cursor <= view->geometry.max_cursors)
+    p.state = state_of(attachment->shm.reader_lock_fd, id, p.pid);
+    if (cursor != 0 && cursor <= view->geometry.max_cursors) {
         copy_name(p.name, view->cursors[cursor - 1].name);
+        p.saved_ns = mem_load_relaxed(&view->cursors[cursor - 1].saved_ns);
+    }
     return p;
 }
 

@@ -41,19 +41,21 @@ int message_measure(const struct weir_message *message, bool named, struct ring_
         return fail(-EINVAL, "weir_message.has carries unknown bits");
     if ((message->has & WEIR_HAS_SEQUENCE) && !named)
         return fail(-EINVAL, "a sequence needs a named publisher: set weir_pub_options.name");
+    if (message->key_bytes && !message->key)
+        return fail(-EINVAL, "weir_message.key is NULL, and key_bytes is not 0");
     int r = headers_bytes(message, &headers);
     if (r < 0)
         return r;
     if (headers > UINT16_MAX || message->key_bytes > UINT16_MAX)
-        return fail(-EINVAL, "key and headers together are longer than a record's properties can be (65528 bytes)");
+        return fail(-EINVAL, "key and headers together are longer than a message's properties can be (65528 bytes)");
     meta.present = message->has | (named ? RING_HAS_SEQUENCE : 0u);
     meta.time_ns = message->time_ns;
     meta.expiry_ns = message->expiry_ns;
     meta.key = message->key;
-    meta.key_bytes = message->key ? message->key_bytes : 0;
+    meta.key_bytes = message->key_bytes;
     meta.headers_bytes = (uint32_t)headers;
     if (ring_meta_bytes(&meta, ret_bytes) < 0)
-        return fail(-EINVAL, "key and headers together are longer than a record's properties can be (65528 bytes)");
+        return fail(-EINVAL, "key and headers together are longer than a message's properties can be (65528 bytes)");
     if ((meta.present & RING_HAS_TIME) && meta.time_ns == 0)
         meta.time_ns = shm_wall_ns();
     *ret_meta = meta;
@@ -135,7 +137,7 @@ int weir_message_header(const struct weir_message *message, const char *wanted, 
     return -ENOENT;
 }
 
-uint64_t weir_producer_hash(const char *name)
+uint64_t weir_publisher_hash(const char *name)
 {
     return ring_producer_hash(name);
 }
@@ -154,7 +156,7 @@ int message_from_item(const struct ring_item *item, struct weir_message *ret_mes
     uint32_t bytes;
     int r = ring_meta_get(item->body, item->body_bytes, item->flags, &meta, &bytes);
     if (r < 0)
-        return fail(r, "the properties of the record at position %llu make no sense",
+        return fail(r, "the properties of the message at position %llu make no sense",
                     (unsigned long long)item->position);
     *ret_message = (struct weir_message){.data = item->body + bytes,
                                          .data_bytes = item->body_bytes - bytes,
@@ -167,7 +169,7 @@ int message_from_item(const struct ring_item *item, struct weir_message *ret_mes
                                          .sequence = meta.sequence,
                                          .position = item->position,
                                          .next = item->next,
-                                         .producer = meta.producer,
+                                         .publisher_hash = meta.producer,
                                          .reserved_headers = meta.headers,
                                          .reserved_headers_bytes = meta.headers_bytes};
     const char *name;

@@ -87,7 +87,9 @@ void weir_pub_close(struct weir_pub *pub)
 {
     if (!pub)
         return;
-    if (pub->attachment.fork_generation == shm_fork_generation)
+    bool forked = pub->attachment.fork_generation != shm_fork_generation;
+    watcher_close(pub->watcher, forked);
+    if (!forked)
         ring_publisher_leave(&pub->state);
     attachment_close(&pub->attachment);
     free(pub->scratch);
@@ -116,6 +118,9 @@ MEM_COLD static int explain_full(struct weir_pub *pub, int error)
         return fail(error, "ring %s is full: a gating reader has not taken what is there", view->identity.name);
     if (!attachment_daemon_alive(&pub->attachment))
         return fail(error, "ring %s is full and nobody drains it: start weird", view->identity.name);
+    int held_up = attachment_journal_held_up(view->control);
+    if (held_up)
+        return fail(error, "ring %s is full, and its journal waits: %s", view->identity.name, strerror(held_up));
     return fail(error, "ring %s is full: the disk takes less than is published", view->identity.name);
 }
 
@@ -162,9 +167,9 @@ MEM_COLD static int wait_for_room(struct weir_pub *pub, uint32_t units, int64_t 
         r = explain_claim(view, ring_claim(&pub->state, units, ret_position));
         if (r != -EAGAIN)
             break;
-        if (journaled && mem_load_acquire(&control->journal_error)) {
+        if (journaled && attachment_journal_stopped(control)) {
             r = fail(-EIO, "ring %s is full and its journal has stopped: %s", view->identity.name,
-                     strerror((int)mem_load_acquire(&control->journal_error)));
+                     strerror(attachment_journal_stopped(control)));
             break;
         }
         int64_t left = wait_left(&wait, fenced ? SLEEP_BOUND_NS : SLEEP_BOUND_PENDING_NS);

@@ -3,6 +3,7 @@
 #define WEIR_CLIENT_PUBLISHER_H
 
 #include "client/attach.h"
+#include "client/watcher.h"
 
 struct weir_pub {
     struct attachment attachment;
@@ -14,8 +15,10 @@ struct weir_pub {
     uint64_t claim_sequence;
     uint64_t claim_position;
     size_t claim_data_bytes;
-    int64_t spin_ns;  /* how long to poll for room before sleeping */
-    uint8_t *scratch; /* encoded headers; UINT16_MAX bytes, made when first needed */
+    int64_t spin_ns;         /* how long to poll for room before sleeping */
+    uint8_t *scratch;        /* encoded headers; UINT16_MAX bytes, made when first needed */
+    struct watcher *watcher; /* of weir_pub_fd(), NULL: nobody asked for it */
+    struct watch watch;      /* the last one that it was armed with */
 };
 
 /* A span of time being waited out. */

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -19,6 +20,9 @@
 #define DEFAULT_LIMIT_SEGMENTS 32u
 #define DEFAULT_READERS 16u
 #define DEFAULT_PUBLISHERS 8u
+static_assert(SHM_HUGE_PAGES == (int)WEIR_HUGE_PAGES && RING_HUGE_PAGES == (int)WEIR_HUGE_PAGES, "one enumeration");
+static_assert(SHM_HUGE_TRANSPARENT == (int)WEIR_HUGE_TRANSPARENT && RING_HUGE_TRANSPARENT == (int)WEIR_HUGE_TRANSPARENT,
+              "in three places");
 #define NAMES_PER_RING 64u /* of publishers, and of cursors; more when more are admitted */
 /* For weird to notice that a ring is removed, and to let go of its journal. */
 #define LET_GO_NS 5000000000ull
@@ -45,15 +49,68 @@ static uint32_t at_least(uint32_t value, uint32_t least)
     return value < least ? least : value;
 }
 
+/* The struct before it grew: a program that was built then knows of no placement, and has none. */
+#define OPTIONS_BYTES_UNPLACED offsetof(struct weir_ring_options, huge)
+
+static int take_options(const struct weir_ring_options *given, struct weir_ring_options *ret_options)
+{
+    *ret_options = (struct weir_ring_options)WEIR_RING_OPTIONS_INIT;
+    if (!given)
+        return 0;
+    if (given->size != sizeof *given && given->size != OPTIONS_BYTES_UNPLACED)
+        return fail(-EINVAL, "weir_ring_create: options.size is not sizeof(struct weir_ring_options)");
+    memcpy(ret_options, given, given->size);
+    return 0;
+}
+
+/* A huge page holds no two segments' halves, so that each stays what it is when a reader pins it. */
+static int choose_segment(const struct weir_ring_options *options, uint64_t *ret_bytes)
+{
+    struct shm_why why = {""};
+    uint64_t page = 0, segment = options->segment_bytes ? options->segment_bytes : DEFAULT_SEGMENT_BYTES;
+    int r = options->huge == WEIR_HUGE_NONE
+                ? 0
+                : shm_huge_page_bytes((enum shm_huge)options->huge, 1ull << RING_SEGMENT_SHIFT_MAX, &page, &why);
+    if (r < 0)
+        return fail(r, "%s", why.text);
+    if (segment < page && options->segment_bytes)
+        return fail(-EINVAL, "segments of %llu bytes are smaller than a huge page: they need %llu",
+                    (unsigned long long)segment, (unsigned long long)page);
+    *ret_bytes = segment < page ? page : segment;
+    return 0;
+}
+
+static int choose_node(int asked, uint32_t *ret_node)
+{
+    struct shm_why why = {""};
+    unsigned node = 0;
+    if (asked < WEIR_NUMA_LOCAL || asked >= (int)RING_NODES_MAX)
+        return fail(-EINVAL, "there is no NUMA node %d", asked);
+    if (asked == WEIR_NUMA_NONE) {
+        *ret_node = 0;
+        return 0;
+    }
+    int r = asked == WEIR_NUMA_LOCAL ? shm_node_here(&node, &why) : 0;
+    if (r < 0)
+        return fail(r, "%s", why.text);
+    *ret_node = (asked == WEIR_NUMA_LOCAL ? node : (uint32_t)asked) + 1;
+    return 0;
+}
+
 /* From the caller's options to a geometry; segments grow as the memory limit needs it, unless they were asked for. */
 static int choose_geometry(const struct weir_ring_options *options, struct ring_geometry *ret_geometry)
 {
     const char *reason = "";
-    uint64_t segment = options->segment_bytes ? options->segment_bytes : DEFAULT_SEGMENT_BYTES;
+    uint64_t segment = 0;
+    if (options->huge < WEIR_HUGE_NONE || options->huge > WEIR_HUGE_TRANSPARENT)
+        return fail(-EINVAL, "huge must be one of enum weir_huge");
+    int error = choose_segment(options, &segment);
+    if (error < 0)
+        return error;
     if (segment & (segment - 1))
         return fail(-EINVAL, "segment bytes must be a power of two from 4096 (4 KiB) to 67108864 (64 MiB)");
     if (options->exclusive && options->max_publishers > 1)
-        return fail(-EINVAL, "an exclusive ring has one publisher: leave max_publishers out");
+        return fail(-EINVAL, "an exclusive ring has one publisher at a time: ask for no more than one");
     struct ring_geometry g = {.flags = (options->exclusive ? RING_EXCLUSIVE : 0u) |
                                        (options->journaled ? RING_JOURNALED : 0u),
                               .when_full = (uint32_t)options->when_full,
@@ -62,7 +119,10 @@ static int choose_geometry(const struct weir_ring_options *options, struct ring_
                                                 : options->max_publishers ? options->max_publishers
                                                                           : DEFAULT_PUBLISHERS,
                               .max_readers = options->max_readers ? options->max_readers : DEFAULT_READERS,
-                              .features_incompatible = options->fenced ? RING_FEATURE_FENCED : 0};
+                              .features_incompatible = options->fenced ? RING_FEATURE_FENCED : 0,
+                              .huge = (uint32_t)options->huge};
+    if ((error = choose_node(options->numa_node, &g.numa_node)) < 0)
+        return error;
     g.max_producers = at_least(4 * g.max_publishers, NAMES_PER_RING);
     g.max_cursors = at_least(4 * g.max_readers, NAMES_PER_RING);
     for (;;) {
@@ -112,37 +172,41 @@ static void format(void *ctx, void *control, void *readers, void *data)
     ring_format(control, readers, data, format->geometry, format->identity);
 }
 
-int weir_ring_create(const char *bus, const char *name, const struct weir_ring_options *options)
+int weir_ring_create(const char *bus, const char *name, const struct weir_ring_options *given)
 {
-    static const struct weir_ring_options defaults = WEIR_RING_OPTIONS_INIT;
+    struct weir_ring_options options;
     struct ring_geometry geometry;
     struct shm_why why = {""};
     char path[256];
     fail_clear();
-    if (!options)
-        options = &defaults;
-    if (!name || options->size != sizeof *options)
-        return fail(-EINVAL, "weir_ring_create: name is NULL, or options.size is not sizeof(struct weir_ring_options)");
-    int r = shm_name_check(name);
+    if (!name)
+        return fail(-EINVAL, "weir_ring_create: name is NULL");
+    int r = take_options(given, &options);
+    if (r < 0)
+        return r;
+    r = shm_name_check(name);
     if (r < 0)
         return fail(r, "ring name \"%.80s\": %s", name, weir_strerror(r));
-    if (options->mode & ~0666u)
-        return fail(-EINVAL, "mode %o: rights are made of read and write bits (octal 0 to 0666)", options->mode);
-    if ((r = choose_geometry(options, &geometry)) < 0)
+    if (options.mode & ~0666u)
+        return fail(-EINVAL, "mode %o: rights are made of read and write bits (octal 0 to 0666)", options.mode);
+    if ((r = choose_geometry(&options, &geometry)) < 0)
         return r;
 
-    struct ring_identity identity = {.created_ns = shm_wall_ns(), .epoch = 1, .start = options->first_position};
+    struct ring_identity identity = {.created_ns = shm_wall_ns(), .epoch = 1, .start = options.first_position};
     memcpy(identity.name, name, strlen(name) + 1); /* its length was checked */
     if (getrandom(identity.ring_id, sizeof identity.ring_id, 0) != (ssize_t)sizeof identity.ring_id)
         return fail(-errno, "no random bytes for the ring's id");
     struct format what = {&geometry, &identity};
     struct shm_create create = {.name = name,
                                 .sizes = {geometry.control_bytes, geometry.readers_bytes, geometry.data_bytes},
-                                .mode = options->mode ? options->mode : 0600,
+                                .huge = (enum shm_huge)geometry.huge,
+                                .set_node = geometry.numa_node != 0,
+                                .node = geometry.numa_node ? geometry.numa_node - 1 : 0,
+                                .mode = options.mode ? options.mode : 0600,
                                 .format = format,
                                 .ctx = &what};
-    if (options->group) {
-        if ((r = find_group(options->group, &create.gid)) < 0)
+    if (options.group) {
+        if ((r = find_group(options.group, &create.gid)) < 0)
             return r;
         create.set_gid = true;
     }
@@ -158,7 +222,7 @@ int weir_ring_create(const char *bus, const char *name, const struct weir_ring_o
 
 static int count_living(void *ctx, const struct weir_participant *participant)
 {
-    if (participant->role != WEIR_DAEMON && participant->life != WEIR_DEAD)
+    if (participant->role != WEIR_DAEMON && participant->state != WEIR_DEAD)
         ++*(int *)ctx;
     return 0;
 }
@@ -179,21 +243,51 @@ static int journal_parent(const struct attachment *attachment, const char *name)
     return fd < 0 ? -errno : fd;
 }
 
-/* weird holds the writer's lock until it has noticed. Nothing tells when a lock is free but trying to take it. */
-static int remove_journal(int journal_fd, const char *name)
+/*
+ * weird, if it serves the ring, removes the journal when it notices; else we do. Nothing tells when a lock is free but trying
+ * to take it. Another ring's journal under that name, of one that was made meanwhile or that the link was bent to, stays.
+ */
+static int remove_journal(int journal_fd, const char *name, const struct ring_identity *identity)
 {
     uint64_t deadline_ns = shm_now_ns() + LET_GO_NS;
+    bool served = false;
     int r;
-    while ((r = journal_remove(journal_fd, name)) == -EBUSY && shm_now_ns() < deadline_ns)
+    while ((r = journal_remove(journal_fd, name, identity)) == -EBUSY && shm_now_ns() < deadline_ns) {
+        served = true;
         nanosleep(&(struct timespec){.tv_nsec = LET_GO_STEP_NS}, NULL);
+    }
     if (r == -EBUSY)
         return fail(r,
-                    "ring %s is removed, its journal is not: weird did not let go of it in time. It will come back "
-                    "when weird is started again: remove it then",
+                    "ring %s is removed, its journal is not: weird has not let go of it yet, and removes it when it "
+                    "does. If weird dies first, the ring comes back with the next one: remove it then",
                     name);
-    if (r < 0 && r != -ENOENT)
+    if (r == -ESTALE && !served)
+        return fail(-EMEDIUMTYPE,
+                    "ring %s is removed; what its link calls its journal is another ring's, and was left alone", name);
+    if (r < 0 && r != -ENOENT && r != -ESTALE)
         return fail(r, "ring %s is removed, its journal is not: %s", name, weir_strerror(r));
     return 0;
+}
+
+struct removal {
+    struct attachment *attachment;
+    const char *name;
+    int keep_journal;
+    int *journal_fd;
+};
+
+/* Those who wait in the ring are told at once. weird may have made the journal, and the link, a moment ago. */
+static void tell_removed(void *ctx, int dir_fd)
+{
+    const struct removal *removal = ctx;
+    struct ring_control *control = removal->attachment->view.control;
+    (void)dir_fd;
+    mem_store_release(&control->removed, removal->keep_journal ? RING_REMOVED : RING_REMOVED_WITH_JOURNAL);
+    attachment_ring(&control->records);
+    attachment_ring(&control->progress);
+    attachment_ring(&control->work);
+    if (*removal->journal_fd == -ENOENT && !removal->keep_journal)
+        *removal->journal_fd = journal_parent(removal->attachment, removal->name);
 }
 
 int weir_ring_remove(const char *bus, const char *name, int force, int keep_journal)
@@ -208,6 +302,9 @@ int weir_ring_remove(const char *bus, const char *name, int force, int keep_jour
         return fail(bus_fd, "%s", why.text);
     int r = attachment_open(&attachment, bus, name, SHM_PUBLISH, false);
     bool sound = r == 0;
+    if (r == -EACCES)
+        fail(r, "uid %u may not remove the ring %s on %s: only its owner and root may", (unsigned)geteuid(), name,
+             path);
     if (r == -ENOENT || r == -EACCES || (r < 0 && !force))
         goto out;
     if (sound && !force && (r = weir_ring_participants(bus, name, count_living, &living)) == 0 && living > 0)
@@ -223,18 +320,12 @@ int weir_ring_remove(const char *bus, const char *name, int force, int keep_jour
     }
     /* The name first: killed after that, nobody can attach any more; a journal that stayed brings the ring back when
      * weird starts, and removing it again finishes the work. */
-    r = shm_remove(bus_fd, name, &why);
+    struct removal removal = {&attachment, name, keep_journal, &journal_fd};
+    r = shm_remove_telling(bus_fd, name, sound ? tell_removed : NULL, &removal, &why);
     if (r < 0)
         fail(r, "%s", why.text[0] ? why.text : weir_strerror(r));
-    if (r == 0 && sound) {
-        struct ring_control *control = attachment.view.control;
-        mem_store_release(&control->removed, keep_journal ? RING_REMOVED : RING_REMOVED_WITH_JOURNAL);
-        attachment_ring(&control->records);
-        attachment_ring(&control->progress);
-        attachment_ring(&control->work);
-    }
     if (r == 0 && journal_fd >= 0)
-        r = remove_journal(journal_fd, name);
+        r = remove_journal(journal_fd, name, &attachment.view.identity);
     if (journal_fd >= 0)
         close(journal_fd);
 close:

@@ -15,8 +15,6 @@
  * publishers'. */
 #define POLLS_PER_CLOCK 128u
 #define ROUNDS_PER_LOOK 8u
-/* The same for who polls by calling without a time limit. */
-#define POLLS_PER_LOOK 1024u
 
 /* -- open and close ------------------------------------------------------------------------------------------------ */
 
@@ -121,7 +119,9 @@ void weir_sub_close(struct weir_sub *sub)
 {
     if (!sub)
         return;
-    if (sub->attachment.fork_generation == shm_fork_generation) {
+    bool forked = sub->attachment.fork_generation != shm_fork_generation;
+    watcher_close(sub->watcher, forked); /* first: it looks at the ring */
+    if (!forked) {
         ring_reader_leave(&sub->reader);
         if (sub->reader.gating)
             tell_gate(sub);
@@ -143,10 +143,14 @@ static inline int fetch(struct weir_sub *sub, struct ring_item *ret_item)
     return r;
 }
 
-static int check_removed(const struct weir_sub *sub)
+/* 0: no. Else what was published before it was, or that it is. */
+static int check_removed(struct weir_sub *sub, struct ring_item *ret_item)
 {
     const struct ring_view *view = &sub->attachment.view;
-    return mem_load_acquire(&view->control->removed) ? fail(-EIDRM, "ring %s was removed", view->identity.name) : 0;
+    if (__builtin_expect(mem_load_acquire(&view->control->removed) == 0, 1))
+        return 0;
+    int r = fetch(sub, ret_item);
+    return r != 0 ? r : fail(-EIDRM, "ring %s was removed", view->identity.name);
 }
 
 /* Polls until there is news or spin_ns are over; 0: they are. Yields, since the publisher may need this processor. */
@@ -163,7 +167,8 @@ static int spin(struct weir_sub *sub, const struct wait *wait, struct ring_item 
         if (now - start >= (uint64_t)sub->spin_ns || now >= wait->deadline_ns)
             return 0;
         bool pending;
-        if (rounds % ROUNDS_PER_LOOK == 0 && ((r = backlog_look(sub, &pending)) < 0 || (r = check_removed(sub)) < 0))
+        if (rounds % ROUNDS_PER_LOOK == 0 &&
+            ((r = backlog_look(sub, &pending)) < 0 || (r = check_removed(sub, ret_item)) != 0))
             return r;
         sched_yield();
         if ((r = fetch(sub, ret_item)) != 0)
@@ -193,31 +198,73 @@ MEM_COLD static int wait_next(struct weir_sub *sub, int64_t timeout_ns, struct r
             return r;
         if (r > 0)
             continue;
-        if ((r = check_removed(sub)) < 0)
+        if ((r = check_removed(sub, ret_item)) != 0)
             return r;
         int64_t left = wait_left(&wait, pending || !fenced ? SLEEP_BOUND_PENDING_NS : SLEEP_BOUND_NS);
         if (left == 0)
-            return fail(-ETIMEDOUT, "ring %s had no further record in time", view->identity.name);
+            return fail(-ETIMEDOUT, "ring %s had no further message in time", view->identity.name);
         if (shm_sleep(attachment_futex(&view->control->records), (uint32_t)seq, left) == -EINTR)
-            return fail(-EINTR, "interrupted while waiting for a record");
+            return fail(-EINTR, "interrupted while waiting for a message");
         if ((r = fetch(sub, ret_item)) != 0) /* before the fence: it costs as much as the wake-up */
             return r;
     }
 }
 
-/* Who polls without ever waiting must meet the dead, too. */
+/* Who polls without ever waiting must meet the dead, too, however often or seldom it polls. */
 MEM_COLD static int poll_once(struct weir_sub *sub, struct ring_item *ret_item)
 {
     bool pending;
-    if (++sub->empty_polls % POLLS_PER_LOOK == 0) {
-        int r = backlog_look(sub, &pending);
-        if (r > 0)
+    int r;
+    uint64_t now = shm_coarse_ns();
+    if (now - sub->looked_ns >= SLEEP_BOUND_PENDING_NS) {
+        sub->looked_ns = now;
+        if ((r = backlog_look(sub, &pending)) > 0)
             r = fetch(sub, ret_item);
-        if (r != 0 || (r = check_removed(sub)) < 0)
+        if (r != 0)
             return r;
     }
+    if ((r = check_removed(sub, ret_item)) != 0)
+        return r;
     fail_clear();
     return -EAGAIN;
+}
+
+/* -- pollable descriptor ------------------------------------------------------------------------------------------- */
+
+static bool may_have_news(const struct watch *watch)
+{
+    return mem_load_acquire(&watch->control->removed) != 0 || ring_reader_stirred(&watch->reader);
+}
+
+/*
+ * Nothing was there, `nothing` says how: from now on the descriptor tells when to ask again. What comes to light before
+ * it can is returned instead. The look comes before the arming: watcher.c says why that loses nothing.
+ */
+MEM_COLD static int arm(struct weir_sub *sub, int nothing, struct ring_item *ret_item)
+{
+    struct ring_view *view = &sub->attachment.view;
+    struct watch watch = {.bell = &view->control->records, .ready = may_have_news, .control = view->control};
+    bool pending;
+    int r;
+    if (watcher_holds(sub->watcher)) /* who asks often does not fence often */
+        return nothing;
+    for (;;) {
+        watch.seq = ring_bell_ask(&view->control->records, &view->readers->records_want);
+        bool fenced = view->ops->fence(view->ctx); /* E6 sleep */
+        if ((r = fetch(sub, ret_item)) != 0 || (r = backlog_look(sub, &pending)) < 0)
+            break;
+        if (r > 0)
+            continue;
+        if ((r = check_removed(sub, ret_item)) != 0)
+            break;
+        watch.look_again = pending || sub->in_journal; /* what the thread may not repair, or cannot see */
+        watch.bound_ns = watch.look_again || !fenced ? SLEEP_BOUND_PENDING_NS : SLEEP_BOUND_NS;
+        watch.reader = sub->reader;
+        watcher_arm(sub->watcher, &watch);
+        return nothing;
+    }
+    watcher_raise(sub->watcher);
+    return r;
 }
 
 /* 1 and the item, which is not passed yet; or the error. */
@@ -227,9 +274,26 @@ static int next_item(struct weir_sub *sub, int64_t timeout_ns, struct ring_item 
     if (r < 0)
         return r;
     r = fetch(sub, ret_item);
-    if (__builtin_expect(r == 0, 0))
+    if (__builtin_expect(r == 0, 0)) {
         r = timeout_ns > 0 ? wait_next(sub, timeout_ns, ret_item) : poll_once(sub, ret_item);
+        if (sub->watcher && (r == -EAGAIN || r == -ETIMEDOUT))
+            r = arm(sub, r, ret_item);
+    }
     return r;
+}
+
+int weir_sub_fd(struct weir_sub *sub, int *ret_fd)
+{
+    int r = attachment_check(&sub->attachment);
+    if (r < 0)
+        return r;
+    if (!sub->watcher) {
+        if ((r = watcher_open(&sub->watcher)) < 0)
+            return r;
+        watcher_raise(sub->watcher); /* nobody has looked yet */
+    }
+    *ret_fd = watcher_fd(sub->watcher);
+    return 0;
 }
 
 MEM_HOT int weir_sub_next(struct weir_sub *sub, int64_t timeout_ns, struct weir_message *ret_message)
@@ -322,6 +386,8 @@ int weir_sub_seek(struct weir_sub *sub, uint64_t position)
     r = go_to(sub, position);
     if (r < 0)
         backlog_seek(sub, before);
+    if (sub->watcher)
+        watcher_raise(sub->watcher); /* nobody has looked there yet */
     return r;
 }
 
@@ -333,7 +399,7 @@ int weir_sub_save(struct weir_sub *sub, uint64_t position)
     if (!sub->has_cursor)
         return fail(-EPERM, "the subscriber has no cursor: set weir_sub_options.cursor");
     if (position % RING_UNIT_BYTES || position > ring_end_position(&sub->attachment.view))
-        return fail(-EINVAL, "%llu is not the position of a record", (unsigned long long)position);
+        return fail(-EINVAL, "%llu is not the position of a message", (unsigned long long)position);
     ring_cursor_save(&sub->reader, position, shm_wall_ns());
     return 0;
 }

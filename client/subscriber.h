@@ -3,6 +3,7 @@
 #define WEIR_CLIENT_SUBSCRIBER_H
 
 #include "client/attach.h"
+#include "client/watcher.h"
 #include "journal/journal.h"
 #include "weir.h"
 
@@ -13,8 +14,9 @@ struct weir_sub {
     bool in_journal;                /* the position is the journal reader's */
     bool has_cursor;
     int64_t spin_ns;
-    uint64_t gate_told; /* segment that publishers were last told about */
-    uint32_t empty_polls;
+    uint64_t gate_told;      /* segment that publishers were last told about */
+    uint64_t looked_ns;      /* for the dead, when it polls without waiting */
+    struct watcher *watcher; /* of weir_sub_fd(), NULL: nobody asked for it */
     struct weir_gap gap;
 };
 

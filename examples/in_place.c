@@ -2,7 +2,7 @@
 /*
  * in_place: a message is built where readers find it, and read where it lies. Nothing is copied.
  *
- * Between claim and commit readers wait for the record, so a claim is no place for slow input: what takes long is done
+ * Between claim and commit readers wait for the message, so a claim is no place for slow input: what takes long is done
  * before it.
  */
 #include <errno.h>

@@ -2,17 +2,19 @@
 /*
  * weir: a shared-memory message bus for the processes of one host.
  *
- * A ring is one named, totally ordered log of records. Its newest part lies in shared memory; the daemon `weird` copies
- * journaled rings to disk. A position is a 64-bit byte offset into the log; it names one record for ever, in memory and
- * on disk.
+ * A ring is one named, totally ordered log of messages. Its newest part lies in shared memory; the daemon `weird`
+ * copies journaled rings to disk. A position is a 64-bit byte offset into the log; it names one message for ever, in
+ * memory and on disk. A subscriber that is attached is called a reader in tables and counts; a cursor is a position
+ * saved under a name.
  *
  * Errors. Functions return 0 or more on success and one of these negative errno values on failure; nothing was changed
  * then, and outputs (ret_...) are not written:
- *   -EINVAL    an argument is out of its documented range      -ENAMETOOLONG, -EILSEQ  a bad name
- *   -ENOENT    no such ring                                    -EEXIST    the ring exists
+ *   -EINVAL    an argument is out of its documented range      -EILSEQ    a bad name
+ *   -ENAMETOOLONG  a name or a path is too long, or the buffer too small for it
+ *   -ENOENT    no such ring, bus, header or gap                -EEXIST    the ring exists
  *   -EACCES    the files' rights do not allow it               -ENOMEM    not enough (shared) memory, or handles
- *   -EAGAIN    nothing to do now: ring full, or no record yet  -ETIMEDOUT the time limit passed
- *   -EPIPE     records before the next one are gone: see weir_sub_gap()
+ *   -EAGAIN    nothing to do now: ring full, or no message yet -ETIMEDOUT the time limit passed
+ *   -EPIPE     messages before the next one are gone: see weir_sub_gap()
  *   -EMSGSIZE  the message is larger than a segment takes, or the buffer is too small for it
  *   -EBUSY     the name, or the exclusive ring, is held by a process that is alive
  *   -EALREADY  a named publisher's sequence is not above its last one: it was published before
@@ -23,13 +25,14 @@
  *   -EBADMSG   bytes in shared memory or in the journal make no sense
  *   -EMEDIUMTYPE      not a ring of weir's                     -EPROTONOSUPPORT   other layout version
  *   -ECHILD    the handle was opened by the parent of this forked process: open one of your own
- *   -EINTR     a signal handler ran while waiting
- *   -EPERM     the handle was not opened for this (no claim open, no name given, ...)
+ *   -EINTR     a signal handler ran while waiting              -EOPNOTSUPP  no huge pages or NUMA node to be had here
+ *   -EPERM     the handle was not opened for this (no claim open, no name given, ...); the default bus is not safe
  *   other values of open(2), mmap(2), fallocate(2) as they came, from the functions that open or create.
  *
  * Threads. Handles are independent of each other; one handle may be used by one thread at a time. Functions marked
- * "any thread" may be called while another thread uses the handle. Fork: see -ECHILD; closing an inherited handle in the
- * child is allowed and harms nobody. Signals: nothing here installs handlers, logs or exits.
+ * "any thread" may be called while another thread uses the handle; functions that take no handle, by any thread at any
+ * time. Fork: see -ECHILD; closing an inherited handle in the child is allowed and harms nobody. Signals: nothing here
+ * installs handlers, logs or exits.
  *
  * Time limits are spans in nanoseconds: 0 returns at once, WEIR_FOREVER waits without limit. Instants are nanoseconds
  * since 1970 (CLOCK_REALTIME). Sizes are bytes.
@@ -50,7 +53,7 @@ extern "C" {
 
 #define WEIR_FOREVER INT64_MAX
 #define WEIR_NAME_MAX 64 /* characters of A-Z a-z 0-9 . _ - , no leading dot: rings, publishers, cursors */
-#define WEIR_POSITION_START UINT64_C(0xfffffffffffffffe) /* the oldest record that is still there */
+#define WEIR_POSITION_START UINT64_C(0xfffffffffffffffe) /* the oldest message that is still there */
 #define WEIR_POSITION_END UINT64_C(0xffffffffffffffff)   /* only what is published from now on */
 
 struct weir_pub;
@@ -76,24 +79,34 @@ enum weir_when_full {
     WEIR_DROP_OLD = 2  /* memory-only rings: the oldest segment goes, readers are told the gap */
 };
 
+enum weir_huge {
+    WEIR_HUGE_NONE = 0,       /* the pages of the bus's tmpfs */
+    WEIR_HUGE_PAGES = 1,      /* messages on hugetlbfs; segments are at least one of its pages */
+    WEIR_HUGE_TRANSPARENT = 2 /* huge pages of a tmpfs mounted with huge=; as many as the kernel gives */
+};
+#define WEIR_NUMA_NONE (-1)
+#define WEIR_NUMA_LOCAL (-2) /* the node that the calling thread runs on */
+
 /* Fill with WEIR_RING_OPTIONS_INIT, then change what you need. */
 struct weir_ring_options {
     size_t size;                 /* sizeof(struct weir_ring_options) */
     int exclusive;               /* 1: one publisher at a time, cheapest; 0: many */
     int journaled;               /* 1: drained to disk by weird; 0: memory only */
     int when_full;               /* enum weir_when_full */
-    uint64_t segment_bytes;      /* power of two, 4 KiB to 64 MiB; 0: 256 KiB, more when the memory limit needs it */
+    uint64_t segment_bytes;      /* power of two, 4 KiB to 64 MiB; 0: 256 KiB, more where limit or pages need it */
     uint64_t memory_limit_bytes; /* what may wait for the disk, or is kept in memory; 0: 32 segments */
     uint32_t max_readers;        /* 1 to 1024; 0: 16 */
     uint32_t max_publishers;     /* 1 to 512; 0: 8, or 1 when exclusive */
-    uint32_t mode;               /* rights, octal as of chmod; read: may subscribe, write: may publish; 0: 0600 */
+    uint32_t mode;               /* 0600 to 0666, as of chmod; read: may subscribe, write too: publish; 0: 0600 */
     const char *group;           /* name or number of the group that owns the files, NULL: the caller's */
     int fenced;                  /* 1: every process fences for itself, nobody is interrupted by membarrier */
     uint64_t first_position;     /* multiple of the segment size, for tests and for moving a ring; 0 */
+    int huge;                    /* enum weir_huge */
+    int numa_node;               /* all memory on this node: a number, WEIR_NUMA_LOCAL, or WEIR_NUMA_NONE: anywhere */
 };
 #define WEIR_RING_OPTIONS_INIT                                                                                         \
     {                                                                                                                  \
-        sizeof(struct weir_ring_options), 0, 1, WEIR_BLOCK, 0, 0, 0, 0, 0, NULL, 0, 0                                  \
+        sizeof(struct weir_ring_options), 0, 1, WEIR_BLOCK, 0, 0, 0, 0, 0, NULL, 0, 0, WEIR_HUGE_NONE, WEIR_NUMA_NONE  \
     }
 
 /*
@@ -101,19 +114,24 @@ struct weir_ring_options {
  * else /dev/shm/weir-UID (made when missing; its owner is checked).
  */
 
-/* The bus directory that NULL stands for, into buffer. */
+/*
+ * The bus directory that NULL stands for, into buffer; /dev/shm/weir-UID is made when missing. -ENAMETOOLONG: the buffer is
+ * too small; -ENOENT: $WEIR_BUS names no directory.
+ */
 int weir_bus_default(char *buffer, size_t buffer_bytes);
 
 /*
  * Creates a ring; all its memory is allocated and touched here. May take milliseconds. options may be NULL.
- * A memory-only ring keeps the newest records, as many as fit into its memory limit, for subscribers that come later.
+ * A memory-only ring keeps the newest messages, as many as fit into its memory limit, for subscribers that come later.
+ * -EOPNOTSUPP, -ENOMEM, -EINVAL: huge pages or the NUMA node are not to be had; weir_last_error() says how they would be.
  */
 int weir_ring_create(const char *bus, const char *name, const struct weir_ring_options *options);
 
 /*
  * Removes a ring: its name at once, its memory when the last process has let go. -EBUSY when somebody alive uses it
  * and force is 0. keep_journal 1: the journal stays, and weird brings the ring back from it; 0: it goes too, for which
- * weird is waited for up to 5 s; -EBUSY also when it has not let go of it by then: the ring is removed, its journal is not.
+ * weird is waited for up to 5 s; -EBUSY also when it has not let go of it by then: the ring is removed, and weird removes the
+ * journal when it goes on.
  */
 int weir_ring_remove(const char *bus, const char *name, int force, int keep_journal);
 
@@ -122,7 +140,7 @@ struct weir_ring_info {
     int exclusive, journaled, when_full, fenced;
     uint64_t segment_bytes, memory_limit_bytes, memory_bytes; /* memory_bytes: all that the ring takes on tmpfs */
     uint32_t slot_count, slots_used;
-    uint32_t max_readers, max_publishers, readers, publishers; /* the last two: attached now */
+    uint32_t max_readers, max_publishers, reader_count, publisher_count; /* the last two: attached now */
     uint32_t mode;
     uint32_t uid, gid;
     uint8_t ring_id[16];
@@ -132,31 +150,49 @@ struct weir_ring_info {
     uint64_t memory_position; /* the oldest still in memory */
     uint64_t end_position;    /* behind the last claim */
     uint64_t visible, written, durable, lease;
-    int journal_error;                       /* errno that stopped the journal, 0: none */
+    int journal_error;                       /* errno that stopped the journal, or holds it up; 0: none */
+    int journal_retries;                     /* 1: it holds it up, and weird tries again; 0: the journal has stopped */
     int daemon_alive;                        /* 1: weird serves this ring; 0: it does not; -1: no right to ask */
     uint64_t refused_count, refused_last_ns; /* by drop-new */
 };
-int weir_ring_info(const char *bus, const char *name, struct weir_ring_info *ret_info);
+int weir_ring_inspect(const char *bus, const char *name, struct weir_ring_info *ret_info);
+
+/* Where a ring's memory lies: what was asked for, and what is. */
+struct weir_ring_placement {
+    size_t size;           /* set to sizeof(struct weir_ring_placement) before the call */
+    int huge;              /* enum weir_huge, as asked for */
+    int numa_node;         /* as asked for; WEIR_NUMA_NONE */
+    int memory_node;       /* the node that most of the memory lies on; WEIR_NUMA_NONE: the kernel does not tell */
+    uint64_t memory_bytes; /* all of the ring's memory, in whole pages */
+    uint64_t node_bytes;   /* of that: on memory_node */
+    uint64_t huge_bytes;   /* of that: in huge pages */
+    uint64_t page_bytes;   /* of a huge page where there are any, else of a page */
+};
+/* Asks the kernel for each page: some 50 ns each, so milliseconds for a large ring. */
+int weir_ring_locate(const char *bus, const char *name, struct weir_ring_placement *ret_placement);
 
 /* Calls back with each ring's name, in order of names; stops early when the callback returns non-zero, returns that. */
 int weir_ring_list(const char *bus, int (*callback)(void *ctx, const char *name), void *ctx);
 
 enum weir_role { WEIR_PUBLISHER = 0, WEIR_READER = 1, WEIR_DAEMON = 2 };
-enum weir_life { WEIR_ALIVE = 0, WEIR_STOPPED = 1, WEIR_DEAD = 2, WEIR_UNKNOWN = 3 };
+enum weir_state { WEIR_ALIVE = 0, WEIR_STOPPED = 1, WEIR_DEAD = 2, WEIR_UNKNOWN = 3 };
 struct weir_participant {
     size_t size; /* set by the library */
     int role;    /* enum weir_role */
-    int life;    /* enum weir_life; stopped is known only for processes of the same pid namespace */
+    int state;   /* enum weir_state; stopped is known only for processes of the same pid namespace */
     uint32_t index;
     uint64_t id;
     uint64_t pid;
     uint64_t attached_ns;
-    uint64_t position;         /* reader: next to read; publisher: its last record */
+    uint64_t position;         /* reader: next to read; publisher: its last message */
     uint64_t lag_bytes;        /* reader: behind the end of the log */
     int gating;                /* reader */
-    int holds_claim;           /* publisher: a claimed record that it has not committed stands at the end of the log */
+    int holds_claim;           /* publisher: a claimed message that it has not committed stands at the end of the log */
     uint64_t waiting_since_ns; /* publisher: waits for room since then; 0: it does not */
-    uint64_t refused_count, refused_last_ns, refused_sequence;
+    uint64_t refused_count, refused_last_ns, refused_sequence; /* publisher: by drop-new */
+    uint64_t repeated_count;      /* of the publisher's name: refused, for the sequence had been published before */
+    uint64_t gap_count;           /* reader: gaps told since it attached */
+    uint64_t saved_ns;            /* reader with a cursor: when a position was last saved under it; 0: never */
     char name[WEIR_NAME_MAX + 1]; /* of the publisher, or of the reader's cursor; "" */
 };
 /* Calls back for everybody attached, alive or dead. Stops early as weir_ring_list(). */
@@ -184,21 +220,21 @@ enum {
 
 /* What is published, and what is read. Zero it, then set what you need. Unused properties cost nothing. */
 struct weir_message {
-    const void *data;
+    const void *data; /* read: aligned to 16 bytes, to 8 with any of the properties below */
     size_t data_bytes;
     uint16_t tag; /* the application's own type */
     uint16_t has; /* WEIR_HAS_... */
     uint32_t key_bytes;
-    const void *key; /* NULL: none */
+    const void *key; /* NULL: none, with key_bytes 0 */
     uint64_t time_ns;
     uint64_t expiry_ns;
     uint64_t sequence;
     const struct weir_header *headers; /* publishing only */
     size_t header_count;               /* read: how many there are */
     /* Read only: */
-    uint64_t position; /* of this record; its unique id within the ring */
-    uint64_t next;     /* of the record behind it: save this to go on there */
-    uint64_t producer; /* with WEIR_HAS_SEQUENCE: hash of the publisher's name */
+    uint64_t position;       /* of this message; its unique id within the ring */
+    uint64_t next;           /* of the message behind it: save this to go on there */
+    uint64_t publisher_hash; /* with WEIR_HAS_SEQUENCE: of the publisher's name */
     const void *reserved_headers;
     size_t reserved_headers_bytes;
 };
@@ -209,8 +245,8 @@ int weir_message_header(const struct weir_message *message, const char *name, co
 /* The index-th header: 0, or -ENOENT past the last. name_bytes is its length; the name is not terminated. */
 int weir_message_header_at(const struct weir_message *message, size_t index, const char **ret_name,
                            size_t *ret_name_bytes, const void **ret_value, size_t *ret_value_bytes);
-/* The hash that weir_message.producer carries for a publisher's name. Any thread. */
-uint64_t weir_producer_hash(const char *name);
+/* The hash that weir_message.publisher_hash carries for a publisher's name. Any thread. */
+uint64_t weir_publisher_hash(const char *name);
 
 /* -- Publishing --------------------------------------------------------------------------------------------------- */
 
@@ -245,8 +281,9 @@ int weir_pub_send_batch(struct weir_pub *pub, const struct weir_message *message
                         uint64_t *ret_positions);
 
 /*
- * In place: claim, write up to data_bytes at *ret_data, commit or cancel. One claim at a time per handle. Readers wait
- * for a claim that is not committed: write at once. message gives tag and properties; its data is not read; NULL: none.
+ * In place: claim, write up to data_bytes at *ret_data, commit or cancel. *ret_data is aligned to 16 bytes, to 8 with
+ * properties or a named publisher. One claim at a time per handle. Readers wait for a claim that is not committed: write
+ * at once. message gives tag and properties; its data is not read; NULL: none.
  */
 int weir_pub_claim(struct weir_pub *pub, size_t data_bytes, const struct weir_message *message, int64_t timeout_ns,
                    void **ret_data);
@@ -260,13 +297,21 @@ int weir_pub_last_sequence(struct weir_pub *pub, uint64_t *ret_sequence);
 enum weir_level {
     WEIR_VISIBLE = 0, /* readers have it */
     WEIR_WRITTEN = 1, /* the kernel has it: survives the daemon's death */
-    WEIR_DURABLE = 2, /* on stable storage: survives power loss */
-    WEIR_REMOTE = 3   /* the far side of a bridge has it */
+    WEIR_DURABLE = 2  /* on stable storage: survives power loss */
 };
-/* Has the record at this position (and all before it) reached the level? 0: yes; -EAGAIN: not yet; -EIO: never will. */
+/* Has the message at this position, and all before it, reached the level? 0: yes; -EAGAIN: not yet; -EIO: never will. */
 int weir_pub_confirm(struct weir_pub *pub, uint64_t position, enum weir_level level);
-/* Waits for it. */
+/*
+ * Waits for it up to timeout_ns: 0, -ETIMEDOUT (-EAGAIN when timeout_ns is 0), -EIO, -EIDRM, -EINTR; both: -EINVAL above
+ * WEIR_VISIBLE on a memory-only ring.
+ */
 int weir_pub_wait(struct weir_pub *pub, uint64_t position, enum weir_level level, int64_t timeout_ns);
+/*
+ * A descriptor for poll(2) and epoll(7), of confirms. Readable after a weir_pub_confirm() that said -EAGAIN: it is time to
+ * ask again. Asking again makes it unreadable, until there is news again, or for good when the answer is another one.
+ * For the rest see weir_sub_fd(). WEIR_VISIBLE is looked for every 5 ms only.
+ */
+int weir_pub_fd(struct weir_pub *pub, int *ret_fd);
 
 /* -- Subscribing -------------------------------------------------------------------------------------------------- */
 
@@ -291,22 +336,36 @@ int weir_sub_open(const char *bus, const char *ring, const struct weir_sub_optio
 void weir_sub_close(struct weir_sub *sub);
 
 /*
- * The next record, in place: ret_message points into the ring, read-only, and stays valid until the next call on the
+ * The next message, in place: ret_message points into the ring, read-only, and stays valid until the next call on the
  * handle. Waits up to timeout_ns: -EAGAIN when timeout_ns is 0 and there is none, else -ETIMEDOUT.
- * -EPIPE: records are missing here; weir_sub_gap() says which, the next call goes on behind them.
+ * -EPIPE: messages are missing here; weir_sub_gap() says which, the next call goes on behind them.
  */
 int weir_sub_next(struct weir_sub *sub, int64_t timeout_ns, struct weir_message *ret_message);
-/* Up to max_count records that are there, waiting only for the first. Returns their number. All stay valid as above. */
+/* Up to max_count messages that are there, waiting only for the first. Returns their number. All are valid as above. */
 int weir_sub_next_batch(struct weir_sub *sub, struct weir_message *ret_messages, size_t max_count, int64_t timeout_ns);
 /*
  * The same by copying the payload into buffer; ret_message->data is buffer, key and headers stay in place.
- * -EMSGSIZE: buffer is too small, ret_message->data_bytes says how much it takes, and the record is still the next one.
+ * -EMSGSIZE: buffer is too small, ret_message->data_bytes says how much it takes, and the message is still the next.
  */
 int weir_sub_recv(struct weir_sub *sub, void *buffer, size_t buffer_bytes, int64_t timeout_ns,
                   struct weir_message *ret_message);
 
+/*
+ * A descriptor for poll(2) and epoll(7). Readable (POLLIN): the next call of weir_sub_next(), weir_sub_next_batch() or
+ * weir_sub_recv() may have something to say: a message, a gap, an error. Level-triggered: it becomes unreadable when one
+ * of them, with whatever timeout_ns, says -EAGAIN or -ETIMEDOUT, and by nothing else. At times it is readable for nothing.
+ * With EPOLLET read on until -EAGAIN.
+ *
+ * It belongs to the handle, which closes it: neither read nor close it, and take it out of the epoll first. Asking again
+ * gives the same one. The first call starts a thread, which sleeps on the ring in the caller's stead, blocks all
+ * signals, and ends in weir_sub_close(). A wake-up goes through it and takes so much longer (weir bench wakeup). Any thread
+ * may poll it; who then reads is the one thread that uses the handle. In a forked child it tells the parent's news,
+ * and closing the handle there closes the child's copy. -ENOMEM: no thread or no descriptor left.
+ */
+int weir_sub_fd(struct weir_sub *sub, int *ret_fd);
+
 enum weir_gap_reason {
-    WEIR_GAP_OVERWRITTEN = 0, /* memory-only ring: the reader was too slow, or the records were never kept */
+    WEIR_GAP_OVERWRITTEN = 0, /* memory-only ring: the reader was too slow, or the messages were never kept */
     WEIR_GAP_EXPIRED = 1,     /* retention removed them from the journal */
     WEIR_GAP_LOST = 2,        /* a restart of the host: [from, to) was not durable, or was never used */
     WEIR_GAP_DAMAGED = 3      /* bytes on disk that do not check */
@@ -318,13 +377,13 @@ struct weir_gap {
 /* The gap that the last -EPIPE was about. */
 int weir_sub_gap(const struct weir_sub *sub, struct weir_gap *ret_gap);
 
-/* Where the next record is looked for. */
+/* Where the next message is looked for. */
 uint64_t weir_sub_position(const struct weir_sub *sub);
 /* Goes to a position, WEIR_POSITION_START or WEIR_POSITION_END. */
 int weir_sub_seek(struct weir_sub *sub, uint64_t position);
-/* Keeps a position (of the next record wanted) under the handle's cursor name. -EPERM: it has none. */
+/* Keeps a position (of the next message wanted) under the handle's cursor name. -EPERM: it has none. */
 int weir_sub_save(struct weir_sub *sub, uint64_t position);
-/* 1: the next record is read from memory; 0: from the journal. */
+/* 1: the next message is read from memory; 0: from the journal. */
 int weir_sub_in_memory(const struct weir_sub *sub);
 
 #ifdef __cplusplus

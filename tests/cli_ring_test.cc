@@ -60,12 +60,6 @@ TEST_F(Ring, TakesEveryOptionOfItsGeometry)
     EXPECT_EQ(text(ring.get(), "daemon"), "none");
 }
 
-TEST_F(Ring, TheLastOfTwoContraryOptionsCounts)
-{
-    create("a", {"--memory", "--journaled"});
-    EXPECT_TRUE(truth(info("a").get(), "journaled"));
-}
-
 TEST_F(Ring, CreationIsQuietAndShowsTheRingAsJson)
 {
     Result result = run({"ring", "create", "a", "--memory"});
@@ -84,17 +78,92 @@ TEST_F(Ring, ImpossibleRingsAreRefusedWithTheReason)
         {std::string(65, 'x')},
         {"a", "--group", "there-is-no-such-group"},
         {"a", "--memory-limit", "1000TiB"},
+        {"a", "--mode", "777"},
+        {"a", "--mode", "602"},
+        {"a", "--exclusive", "--max-publishers", "2"},
+        {"a", "--memory", "--journaled"},
+        {"a", "--journaled", "--memory"},
     };
     for (const Words &options : all) {
         Words words = {"ring", "create"};
         words.insert(words.end(), options.begin(), options.end());
         Result result = run(words);
-        EXPECT_EQ(result.status, 1) << options[0] << " " << options.back();
+        EXPECT_EQ(result.status, 2) << options[0] << " " << options.back();
         EXPECT_EQ(result.error.rfind("weir: ring create: ", 0), 0u) << result.error;
+        EXPECT_FALSE(contains(result.error, "max_publishers")) << "that is C: " << result.error;
     }
     EXPECT_EQ(run({"ring", "ls"}).output, "");
     create("a");
     EXPECT_EQ(run({"ring", "create", "a"}).status, 1) << "it exists";
+}
+
+TEST_F(Ring, SaysWhereItsMemoryLies)
+{
+    create("plain");
+    Json plain = info("plain");
+    EXPECT_TRUE(json_is_null(json_object_get(plain.get(), "numa_asked")));
+    EXPECT_EQ(text(plain.get(), "huge_asked"), "none");
+    EXPECT_EQ(number(plain.get(), "huge_bytes"), 0);
+    EXPECT_EQ(number(plain.get(), "page_bytes"), sysconf(_SC_PAGESIZE));
+    EXPECT_EQ(number(plain.get(), "placed_bytes"), number(plain.get(), "memory_bytes"));
+    Result result = run({"ring", "info", "plain"});
+    EXPECT_TRUE(contains(result.output, "\nnode         ")) << result.output;
+    EXPECT_TRUE(contains(result.output, "\npages        ")) << result.output;
+    EXPECT_FALSE(contains(result.output, "asked for")) << result.output;
+}
+
+TEST_F(Ring, LiesOnTheNodeThatItIsAskedFor)
+{
+    Result result = run({"ring", "create", "local", "--memory", "--numa", "local", "--json"});
+    if (result.status == 1 && contains(result.error, "no NUMA node can be chosen"))
+        GTEST_SKIP() << result.error;
+    ASSERT_EQ(result.status, 0) << result.error;
+    Json local = parse(result.output);
+    const json_int_t node = number(local.get(), "numa_asked");
+    EXPECT_EQ(number(local.get(), "numa_node"), node);
+    EXPECT_EQ(number(local.get(), "numa_node_bytes"), number(local.get(), "placed_bytes"));
+    result = run({"ring", "info", "local"});
+    EXPECT_TRUE(contains(result.output, "all of it; asked for: " + std::to_string(node))) << result.output;
+    create("numbered", {"--memory", "--numa", std::to_string(node)});
+    EXPECT_EQ(number(info("numbered").get(), "numa_asked"), node);
+    for (const char *absent : {"1023", "1024", "2000000000"}) {
+        result = run({"ring", "create", "absent", "--numa", absent});
+        EXPECT_NE(result.status, 0) << absent;
+        EXPECT_TRUE(contains(result.error, std::string("no NUMA node ") + absent)) << result.error;
+    }
+    for (const char *wrong : {"", "x", "-1", "1.5", "99999999999", "Local"}) {
+        result = run({"ring", "create", "wrong", "--numa", wrong});
+        EXPECT_EQ(result.status, 2) << wrong;
+        EXPECT_TRUE(contains(result.error, "--numa")) << result.error;
+    }
+    EXPECT_FALSE(contains(run({"ring", "ls"}).output, "absent"));
+}
+
+// Whether there are huge pages is the machine's; what is not had is said.
+TEST_F(Ring, LiesOnHugePagesOrSaysWhatIsMissing)
+{
+    for (const char *kind : {"--huge", "--huge-transparent"}) {
+        Result result = run({"ring", "create", "a", "--memory", "--memory-limit", "4MiB", "--max-readers", "1",
+                             "--max-publishers", "1", kind, "--json"});
+        if (result.status == 0) {
+            Json ring = parse(result.output);
+            EXPECT_NE(text(ring.get(), "huge_asked"), "none");
+            EXPECT_GT(number(ring.get(), "huge_bytes"), 0);
+            EXPECT_GE(number(ring.get(), "segment_bytes"), number(ring.get(), "page_bytes"));
+            publish("a", numbers(1, 100));
+            EXPECT_EQ(run({"sub", "a", "--count", "100"}).output, numbers(1, 100));
+            EXPECT_EQ(run({"ring", "rm", "a"}).status, 0);
+            result = run({"ring", "create", "a", "--segment-bytes", "4096", kind});
+            EXPECT_TRUE(contains(result.error, "smaller than a huge page: they need ")) << result.error;
+        } else {
+            EXPECT_TRUE(contains(result.error, "huge pages")) << result.error;
+            EXPECT_TRUE(contains(result.error, "mount") || contains(result.error, "nr_hugepages") ||
+                        contains(result.error, "kernel"))
+                << result.error;
+        }
+        EXPECT_NE(result.status, 0);
+        EXPECT_EQ(run({"ring", "ls"}).output, "");
+    }
 }
 
 TEST_F(Ring, AreListedInOrderOfTheirNames)
@@ -133,12 +202,43 @@ TEST_F(Ring, WhatIsNotThereIsToldByEachCommand)
     for (const Words &words : all) {
         Result result = run(words);
         EXPECT_EQ(result.status, 1) << words.back();
-        EXPECT_TRUE(contains(result.error, "there is no such ring: a")) << result.error;
+        EXPECT_TRUE(contains(result.error, ": a: there is no ring 'a' on " + bus_)) << result.error;
+        EXPECT_FALSE(contains(result.error, "no such ring")) << "it is said once: " << result.error;
     }
     EXPECT_EQ(run({"ring", "ls"}).status, 0);
     bus_ += "-not-there";
     EXPECT_EQ(run({"ring", "ls"}).status, 1);
     EXPECT_EQ(run({"stat"}).status, 1);
+}
+
+TEST_F(Ring, ABadNameIsWrongUsageOfEachCommand)
+{
+    create("a");
+    const std::vector<Words> all = {{"ring", "create", ".x"},
+                                    {"ring", "info", ".x"},
+                                    {"ring", "check", ".x"},
+                                    {"ring", "rm", ".x"},
+                                    {"pub", ".x"},
+                                    {"sub", ".x"},
+                                    {"stat", ".x"},
+                                    {"pub", "a", "--as", ".x"},
+                                    {"sub", "a", "--save", ".x"},
+                                    {"stat", std::string(65, 'x')}};
+    for (const Words &words : all) {
+        Result result = run(words);
+        EXPECT_EQ(result.status, 2) << result.error;
+        size_t rule = result.error.find("A-Z a-z 0-9");
+        EXPECT_TRUE(rule == std::string::npos || result.error.find("A-Z a-z 0-9", rule + 1) == std::string::npos)
+            << "it is said once: " << result.error;
+    }
+}
+
+TEST_F(Ring, ABusThatCannotBeMadeIsNotTakenForARing)
+{
+    bus_ += "/not/there";
+    Result result = run({"ring", "create", "a"});
+    EXPECT_EQ(result.status, 1);
+    EXPECT_EQ(result.error.rfind("weir: ring create: a: cannot make the bus directory " + bus_, 0), 0u) << result.error;
 }
 
 TEST_F(Ring, InfoOnATerminalSaysTheSame)

@@ -96,6 +96,45 @@ TEST_P(ClientDeath, ClaimIsPassedWhenTheNextRecordWasThereBefore)
     }
 }
 
+/* Whoever looks once in a while, without a time limit, meets the dead at its next look, and not after a thousand. */
+class SeldomPoll : public ClientDeath
+{
+protected:
+    static void wait_for_the_coarse_clock(int64_t ns)
+    {
+        auto now = [] {
+            struct timespec t;
+            clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+            return t.tv_sec * 1000000000ll + t.tv_nsec;
+        };
+        for (int64_t start = now(); now() - start < ns;)
+            sched_yield();
+    }
+};
+
+INSTANTIATE_TEST_SUITE_P(Reader, SeldomPoll, testing::Values(Waiting{"Polling", 0, 0}));
+
+TEST_P(SeldomPoll, PassesAClaimOfTheDead)
+{
+    Sub sub(bus_, "ring");
+    EXPECT_EQ(sub.text(0), "[EAGAIN]");
+    Claimant claimant(bus_, 10);
+    Pub pub(bus_, "ring");
+    ASSERT_EQ(pub.send("behind"), 0) << weir_last_error();
+    claimant.kill_and_reap();
+    wait_for_the_coarse_clock(10 * ms);
+    EXPECT_EQ(sub.text(0), "behind");
+}
+
+TEST_P(SeldomPoll, IsToldAtOnceThatTheRingWasRemoved)
+{
+    Sub sub(bus_, "ring");
+    EXPECT_EQ(sub.text(0), "[EAGAIN]");
+    ASSERT_EQ(weir_ring_remove(bus_.c_str(), "ring", 1, 0), 0) << weir_last_error();
+    EXPECT_EQ(sub.text(0), "[EIDRM]");
+    ASSERT_EQ(create(RingOptions()), 0) << weir_last_error(); /* for the fixture */
+}
+
 TEST_P(ClientDeath, ClaimIsPassedByWhoWasWaitingForIt)
 {
     Claimant claimant(bus_, 100);
@@ -140,7 +179,7 @@ TEST_P(ClientDeath, StoppedPublishersClaimIsWaitedForWhileOthersGoOn)
     for (int i = 0; i < 300; i++)
         ASSERT_EQ(pub.send("behind " + std::to_string(i)), 0) << weir_last_error();
     weir_participant stopped = participant_of(claimant.pid());
-    EXPECT_EQ(stopped.life, WEIR_STOPPED);
+    EXPECT_EQ(stopped.state, WEIR_STOPPED);
     EXPECT_EQ(stopped.holds_claim, 1);
     EXPECT_EQ(participant_of(getpid()).holds_claim, 0);
     EXPECT_EQ(info().visible, 0u);
@@ -156,7 +195,7 @@ TEST_P(ClientDeath, StoppedPublishersClaimIsWaitedForWhileOthersGoOn)
     for (int i = 0; i < 300; i++)
         ASSERT_EQ(here.text(), "behind " + std::to_string(i));
     EXPECT_EQ(participant_of(claimant.pid()).holds_claim, 0);
-    EXPECT_EQ(participant_of(claimant.pid()).life, WEIR_ALIVE);
+    EXPECT_EQ(participant_of(claimant.pid()).state, WEIR_ALIVE);
 }
 
 TEST_P(ClientDeath, StoppedPublishersClaimIsPassedOnceItIsKilled)

@@ -94,7 +94,7 @@ TEST_F(ClientFull, GatesAreForMemoryRingsThatKeepWhatIsOld)
     EXPECT_TRUE(told("journaled") && told("hold up its publishers")) << weir_last_error();
     EXPECT_EQ(Sub(bus_, "telemetry", SubOptions().with_gate()).error, -EINVAL);
     EXPECT_TRUE(told("drops what is old") && told("hold up its publishers")) << weir_last_error();
-    EXPECT_EQ(info("journaled").readers, 0u);
+    EXPECT_EQ(info("journaled").reader_count, 0u);
 }
 
 TEST_F(ClientFull, GatingReaderHoldsUpThePublisherUntilItReadsOn)

@@ -69,17 +69,17 @@ TEST_F(ClientHandle, ClosedInAForkedChildHarmsNobody)
             /* The parent's are as they were. */
             EXPECT_EQ(Pub(bus_, "ring", "source").error, -EBUSY) << weir_last_error();
             EXPECT_EQ(Sub(bus_, "ring", SubOptions().with_cursor("place")).error, -EBUSY) << weir_last_error();
-            EXPECT_EQ(info().publishers, 1u);
-            EXPECT_EQ(info().readers, 1u);
+            EXPECT_EQ(info().publisher_count, 1u);
+            EXPECT_EQ(info().reader_count, 1u);
             for (const weir_participant &participant : participants())
-                EXPECT_EQ(participant.life, WEIR_ALIVE);
+                EXPECT_EQ(participant.state, WEIR_ALIVE);
             /* And it may have its own. */
             Sub own(bus_, "ring");
             EXPECT_EQ(own.text(), "before");
         });
         EXPECT_EQ(child.result(), 0);
         for (const weir_participant &participant : participants())
-            EXPECT_EQ(participant.life, WEIR_ALIVE) << "also after the child's end";
+            EXPECT_EQ(participant.state, WEIR_ALIVE) << "also after the child's end";
         memcpy(data, "in place", 8);
         ASSERT_EQ(weir_pub_commit(pub, 8, nullptr), 0) << weir_last_error();
         EXPECT_EQ(Pub(bus_, "ring", "source").error, -EBUSY);
@@ -116,7 +116,7 @@ TEST_F(ClientHandle, DiesWithItsProcessAndNotWithTheChildrenThatInheritedIt)
     EXPECT_EQ(Pub(bus_, "ring", "source").error, -EBUSY);
     parent.kill_and_reap();
     for (const weir_participant &participant : participants())
-        EXPECT_EQ(participant.life, WEIR_DEAD);
+        EXPECT_EQ(participant.state, WEIR_DEAD);
     Pub pub(bus_, "ring", "source");
     EXPECT_EQ(pub.error, 0) << weir_last_error();
     EXPECT_EQ(pub.last_sequence(), 1u);

@@ -33,7 +33,7 @@ protected:
         int r;
         while ((r = sub.next(&message)) == 0) {
             ASSERT_EQ(message.has & WEIR_HAS_SEQUENCE, WEIR_HAS_SEQUENCE);
-            ASSERT_EQ(message.producer, weir_producer_hash(name));
+            ASSERT_EQ(message.publisher_hash, weir_publisher_hash(name));
             ASSERT_EQ(message.sequence, *next);
             ASSERT_EQ(text_of(message).substr(0, text_of(message).find(' ')), std::to_string(*next));
             ++*next;
@@ -168,13 +168,13 @@ TEST_P(ClientNamed, IsRefusedABadName)
     }
     EXPECT_EQ(Pub(bus_, "ring", too_long.c_str()).error, -ENAMETOOLONG);
     EXPECT_EQ(Pub(bus_, "ring", longest.c_str()).error, 0) << weir_last_error();
-    EXPECT_EQ(info().publishers, 0u) << "who is refused holds nothing";
+    EXPECT_EQ(info().publisher_count, 0u) << "who is refused holds nothing";
     for (int i = 1; i < 64; i++)
         ASSERT_EQ(Pub(bus_, "ring", ("name" + std::to_string(i)).c_str()).error, 0) << weir_last_error();
     EXPECT_EQ(Pub(bus_, "ring", "one-too-many").error, -ENOSPC);
     EXPECT_TRUE(told("remembers 64 names of publishers") && told("one-too-many")) << weir_last_error();
     EXPECT_EQ(Pub(bus_, "ring", "name63").error, 0) << "those that are known still come";
-    EXPECT_EQ(info().publishers, 0u);
+    EXPECT_EQ(info().publisher_count, 0u);
 }
 
 TEST_P(ClientNamed, RemembersItsSequenceWhenItComesBack)

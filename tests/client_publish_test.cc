@@ -407,6 +407,9 @@ TEST_P(ClientPublish, CarriesTimeAndExpiryAndKey)
     sent.has = WEIR_HAS_EXPIRY;
     sent.expiry_ns = 1;
     sent.key = nullptr;
+    EXPECT_EQ(weir_pub_send_message(pub, &sent, 0, nullptr), -EINVAL);
+    EXPECT_TRUE(told("weir_message.key is NULL")) << weir_last_error();
+    sent.key_bytes = 0;
     ASSERT_EQ(weir_pub_send_message(pub, &sent, 0, nullptr), 0) << weir_last_error();
     weir_message seen;
     ASSERT_EQ(sub.next(&seen), 0) << weir_last_error();

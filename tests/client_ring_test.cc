@@ -32,7 +32,7 @@ protected:
     {
         RingInfo info = {};
         info.size = sizeof(info);
-        return weir_ring_info(bus_.c_str(), "ring", &info);
+        return weir_ring_inspect(bus_.c_str(), "ring", &info);
     }
 };
 
@@ -52,8 +52,8 @@ TEST_F(ClientRing, WithoutOptionsHasTheDocumentedDefaults)
     EXPECT_GE(now.slot_count, 32u + 16 + 2 * 8);
     EXPECT_EQ(now.slots_used, 1u);
     EXPECT_GE(now.memory_bytes, now.slot_count * now.segment_bytes);
-    EXPECT_EQ(now.readers, 0u);
-    EXPECT_EQ(now.publishers, 0u);
+    EXPECT_EQ(now.reader_count, 0u);
+    EXPECT_EQ(now.publisher_count, 0u);
     EXPECT_EQ(now.mode, 0600u);
     EXPECT_EQ(now.uid, geteuid());
     EXPECT_EQ(now.gid, getegid());
@@ -100,7 +100,7 @@ TEST_F(ClientRing, HasWhatItsOptionsAskFor)
     RingInfo other = {};
     other.size = sizeof(other);
     ASSERT_EQ(create(RingOptions(), "other"), 0) << weir_last_error();
-    ASSERT_EQ(weir_ring_info(bus_.c_str(), "other", &other), 0);
+    ASSERT_EQ(weir_ring_inspect(bus_.c_str(), "other", &other), 0);
     EXPECT_NE(memcmp(now.ring_id, other.ring_id, sizeof(now.ring_id)), 0) << "ids are each ring's own";
 }
 
@@ -235,7 +235,7 @@ TEST_F(ClientRing, TellsABadNameFromAMissingRingWhereverANameIsTaken)
         EXPECT_STRNE(weir_last_error(), "");
         EXPECT_EQ(weir_sub_open(bus_.c_str(), c.name, nullptr, &sub), c.error) << c.name;
         EXPECT_STRNE(weir_last_error(), "");
-        EXPECT_EQ(weir_ring_info(bus_.c_str(), c.name, &ring_info), c.error) << c.name;
+        EXPECT_EQ(weir_ring_inspect(bus_.c_str(), c.name, &ring_info), c.error) << c.name;
         EXPECT_EQ(weir_ring_remove(bus_.c_str(), c.name, 0, 0), c.error) << c.name;
         EXPECT_EQ(weir_ring_remove(bus_.c_str(), c.name, 1, 0), c.error) << c.name;
         EXPECT_EQ(weir_ring_check(bus_.c_str(), c.name, nullptr, nullptr), c.error) << c.name;
@@ -267,9 +267,9 @@ TEST_F(ClientRing, RefusesOptionsOfAnotherSizeAndMissingOutputs)
     EXPECT_EQ(weir_pub_open(bus_.c_str(), "ring", nullptr, nullptr), -EINVAL);
     EXPECT_EQ(weir_sub_open(bus_.c_str(), "ring", nullptr, nullptr), -EINVAL);
     RingInfo ring_info = {};
-    EXPECT_EQ(weir_ring_info(bus_.c_str(), "ring", &ring_info), -EINVAL);
+    EXPECT_EQ(weir_ring_inspect(bus_.c_str(), "ring", &ring_info), -EINVAL);
     EXPECT_TRUE(told("sizeof(struct weir_ring_info)")) << weir_last_error();
-    EXPECT_EQ(weir_ring_info(bus_.c_str(), "ring", nullptr), -EINVAL);
+    EXPECT_EQ(weir_ring_inspect(bus_.c_str(), "ring", nullptr), -EINVAL);
 }
 
 TEST_F(ClientRing, IsMadeOnceUnderOneName)
@@ -466,7 +466,10 @@ TEST_F(ClientRing, GivesOthersWhatItsModeSaysAndTellsThemWhatTheyLack)
         EXPECT_EQ(Sub(bus_, "shared").error, 0) << weir_last_error();
         EXPECT_EQ(info("shared").daemon_alive, 0);
         for (const char *name : {"closed", "open", "shared"})
-            EXPECT_EQ(weir_ring_remove(bus_.c_str(), name, 1, 0), -EACCES) << weir_last_error();
+            for (int force : {0, 1}) {
+                EXPECT_EQ(weir_ring_remove(bus_.c_str(), name, force, 0), -EACCES);
+                EXPECT_TRUE(told("uid 65534 may not remove the")) << weir_last_error();
+            }
         EXPECT_EQ(create(RingOptions(), "mine"), -EACCES) << "the bus is not its to write";
     });
     EXPECT_EQ(child.result(), 0);
@@ -494,7 +497,7 @@ TEST_F(ClientRing, NamesEverybodyWhoTakesPart)
     for (const weir_participant &participant : all) {
         EXPECT_EQ(participant.size, sizeof(participant));
         EXPECT_EQ(participant.pid, (uint64_t)getpid());
-        EXPECT_EQ(participant.life, WEIR_ALIVE);
+        EXPECT_EQ(participant.state, WEIR_ALIVE);
         EXPECT_NE(participant.id, 0u);
         EXPECT_GT(participant.attached_ns, info().created_ns);
         EXPECT_EQ(participant.holds_claim, 0);
@@ -512,8 +515,8 @@ TEST_F(ClientRing, NamesEverybodyWhoTakesPart)
     EXPECT_STREQ(all[2].name, "place");
     EXPECT_EQ(all[2].position, first);
     EXPECT_EQ(all[2].gating, 1);
-    EXPECT_EQ(info().readers, 2u);
-    EXPECT_EQ(info().publishers, 1u);
+    EXPECT_EQ(info().reader_count, 2u);
+    EXPECT_EQ(info().publisher_count, 1u);
 
     int calls = 0;
     EXPECT_EQ(weir_ring_participants(
@@ -524,8 +527,8 @@ TEST_F(ClientRing, NamesEverybodyWhoTakesPart)
     plain.close();
     pub.close();
     EXPECT_EQ(participants().size(), 1u);
-    EXPECT_EQ(info().readers, 1u);
-    EXPECT_EQ(info().publishers, 0u);
+    EXPECT_EQ(info().reader_count, 1u);
+    EXPECT_EQ(info().publisher_count, 0u);
 }
 
 TEST_F(ClientRing, TellsTheStoppedAndTheDeadFromTheLiving)
@@ -541,7 +544,7 @@ TEST_F(ClientRing, TellsTheStoppedAndTheDeadFromTheLiving)
     auto lives = [&] {
         std::vector<int> lives;
         for (const weir_participant &participant : participants())
-            lives.push_back(participant.life);
+            lives.push_back(participant.state);
         return lives;
     };
     EXPECT_EQ(lives(), (std::vector<int>{WEIR_ALIVE, WEIR_ALIVE}));
@@ -550,11 +553,11 @@ TEST_F(ClientRing, TellsTheStoppedAndTheDeadFromTheLiving)
     child.go_on();
     child.kill_and_reap();
     EXPECT_EQ(lives(), (std::vector<int>{WEIR_DEAD, WEIR_DEAD})) << "until somebody takes their places";
-    EXPECT_EQ(info().publishers, 0u) << "the dead are not attached";
-    EXPECT_EQ(info().readers, 0u);
+    EXPECT_EQ(info().publisher_count, 0u) << "the dead are not attached";
+    EXPECT_EQ(info().reader_count, 0u);
     Pub pub(bus_, "ring");
     EXPECT_EQ(pub.error, 0) << "the ring admits one publisher: " << weir_last_error();
-    EXPECT_EQ(info().publishers, 1u);
+    EXPECT_EQ(info().publisher_count, 1u);
 }
 
 TEST_F(ClientRing, AdmitsAsManyAsItWasMadeForAndTheDeadMakeRoom)
@@ -608,8 +611,8 @@ TEST(ClientErrors, HaveOneSentenceEach)
     EXPECT_STREQ(weir_strerror(0), "success");
     EXPECT_STREQ(weir_strerror(1), "success");
     EXPECT_STREQ(weir_version(), "0.1.0");
-    EXPECT_EQ(weir_producer_hash("a"), weir_producer_hash("a"));
-    EXPECT_NE(weir_producer_hash("a"), weir_producer_hash("b"));
+    EXPECT_EQ(weir_publisher_hash("a"), weir_publisher_hash("a"));
+    EXPECT_NE(weir_publisher_hash("a"), weir_publisher_hash("b"));
 }
 
 TEST_F(ClientRing, KeepsTheTextOfTheLastErrorForTheThreadThatMadeIt)

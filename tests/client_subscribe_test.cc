@@ -140,14 +140,14 @@ TEST_P(ClientSubscribe, RefusesAPositionThatIsNoRecords)
     end = info().end_position;
     for (uint64_t bad : {position + 64, position + 128, position + 192, position + 1, position + 8, position + 63}) {
         EXPECT_EQ(text_at(bad), "[EINVAL]") << bad;
-        EXPECT_TRUE(told(std::to_string(bad) + " is not the position of a record")) << weir_last_error();
+        EXPECT_TRUE(told(std::to_string(bad) + " is not the position of a message")) << weir_last_error();
     }
     for (uint64_t bad :
          {end + 64, end + segment, end + 1, UINT64_C(1) << 63 | 1 << 20, UINT64_MAX - 63, UINT64_MAX - 2}) {
         EXPECT_EQ(text_at(bad), "[EINVAL]") << bad;
         EXPECT_TRUE(told("behind the end of ring ring")) << weir_last_error();
     }
-    EXPECT_EQ(info().readers, 0u) << "who is refused holds nothing";
+    EXPECT_EQ(info().reader_count, 0u) << "who is refused holds nothing";
 }
 
 TEST_P(ClientSubscribe, FindsAGapBeforeTheFirstPosition)

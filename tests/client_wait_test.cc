@@ -307,7 +307,7 @@ TEST_F(ClientWait, ConfirmsTellWhatIsVisibleAndWhatNobodyWrites)
         for (uint64_t sent : {first, position}) {
             EXPECT_EQ(weir_pub_confirm(pub, sent, WEIR_VISIBLE), 0) << weir_last_error();
             EXPECT_EQ(weir_pub_wait(pub, sent, WEIR_VISIBLE, 0), 0) << weir_last_error();
-            for (enum weir_level level : {WEIR_WRITTEN, WEIR_DURABLE, WEIR_REMOTE}) {
+            for (enum weir_level level : {WEIR_WRITTEN, WEIR_DURABLE}) {
                 EXPECT_EQ(weir_pub_confirm(pub, sent, level), -EAGAIN);
                 EXPECT_EQ(weir_pub_wait(pub, sent, level, 0), -EAGAIN);
                 EXPECT_EQ(weir_pub_wait(pub, sent, level, 1 * ms), -ETIMEDOUT);
@@ -316,7 +316,7 @@ TEST_F(ClientWait, ConfirmsTellWhatIsVisibleAndWhatNobodyWrites)
         }
         EXPECT_EQ(weir_pub_confirm(pub, position + 64, WEIR_VISIBLE), -EAGAIN) << "nothing is there";
         EXPECT_EQ(weir_pub_wait(pub, position + 64, WEIR_VISIBLE, 1 * ms), -ETIMEDOUT);
-        EXPECT_EQ(weir_pub_confirm(pub, position, (enum weir_level)4), -EINVAL);
+        EXPECT_EQ(weir_pub_confirm(pub, position, (enum weir_level)3), -EINVAL);
         EXPECT_EQ(weir_pub_confirm(pub, position, (enum weir_level) - 1), -EINVAL);
         ASSERT_EQ(pub.send("y"), 0) << "having looked does not disturb it";
         Sub sub(bus_, name.c_str());
@@ -333,7 +333,7 @@ TEST_F(ClientWait, ConfirmsOfWritingAreRefusedOnMemoryRings)
     uint64_t position = 0;
     ASSERT_EQ(pub.send("x", 0, &position), 0);
     EXPECT_EQ(weir_pub_confirm(pub, position, WEIR_VISIBLE), 0);
-    for (enum weir_level level : {WEIR_WRITTEN, WEIR_DURABLE, WEIR_REMOTE}) {
+    for (enum weir_level level : {WEIR_WRITTEN, WEIR_DURABLE}) {
         EXPECT_EQ(weir_pub_confirm(pub, position, level), -EINVAL);
         EXPECT_TRUE(told("memory-only")) << weir_last_error();
         EXPECT_EQ(weir_pub_wait(pub, position, level, WEIR_FOREVER), -EINVAL);

@@ -21,10 +21,10 @@ check() {
   "$@" -fsyntax-only "$file" || fail "$label"
 }
 
-strict="-Wall -Wextra -Wconversion -Werror -I$top/include"
+strict="-Wall -Wextra -Wconversion -Wshadow -Werror -I$top/include"
 # shellcheck disable=SC2086 # the options are words
 for include in '<weir.h>' '"weir.h"'; do
-  check "weir.h as C11" "$include" "$cc" -x c -std=c11 -pedantic-errors -Wshadow -Wstrict-prototypes $strict
+  check "weir.h as C11" "$include" "$cc" -x c -std=c11 -pedantic-errors -Wstrict-prototypes $strict
   check "weir.h as C++17" "$include" "$cxx" -x c++ -std=c++17 -pedantic-errors $strict
 done
 

@@ -190,7 +190,7 @@ protected:
         for (; !board_->over; board_->beats[beat]++) {
             RingInfo info = {};
             info.size = sizeof(info);
-            int r = weir_ring_info(bus_.c_str(), "ring", &info);
+            int r = weir_ring_inspect(bus_.c_str(), "ring", &info);
             ASSERT_TRUE(r == 0 || documented(r)) << r << weir_last_error();
             r = weir_ring_participants(
                 bus_.c_str(), "ring", [](void *, const weir_participant *) { return 0; }, nullptr);
@@ -369,7 +369,7 @@ TEST_P(HostileScribble, CostsTheRingItsSenseAndNobodyElseAnything)
     }
     RingInfo info = {};
     info.size = sizeof(info);
-    EXPECT_EQ(weir_ring_info(bus_.c_str(), "ring", &info), -ENOENT) << weir_last_error();
+    EXPECT_EQ(weir_ring_inspect(bus_.c_str(), "ring", &info), -ENOENT) << weir_last_error();
     check_round_trip("ring");
 }
 
@@ -596,7 +596,7 @@ TEST_F(HostileReader, AnotherUserIsShutOut)
         EXPECT_EQ(Sub(bus_, "ring").error, -EACCES);
         RingInfo info = {};
         info.size = sizeof(info);
-        EXPECT_EQ(weir_ring_info(bus_.c_str(), "ring", &info), -EACCES);
+        EXPECT_EQ(weir_ring_inspect(bus_.c_str(), "ring", &info), -EACCES);
         EXPECT_EQ(weir_ring_remove(bus_.c_str(), "ring", 1, 0), -EACCES);
         EXPECT_EQ(weir_ring_create(bus_.c_str(), "mine", nullptr), -EACCES);
         for (const char *file : {"control", "readers", "data", "locks", "locks.readers"})
@@ -797,7 +797,7 @@ TEST_F(Hostile, WithoutDescriptorsOpeningFailsCleanlyAndOpenHandlesWork)
             Sub later(bus_, "ring");
             RingInfo info = {};
             info.size = sizeof(info);
-            int r = weir_ring_info(bus_.c_str(), "ring", &info);
+            int r = weir_ring_inspect(bus_.c_str(), "ring", &info);
             int created = weir_ring_create(bus_.c_str(), "more", nullptr);
             opened = late.error == 0 && later.error == 0 && r == 0 && created == 0;
             for (int error : {late.error, later.error, r, created})

@@ -441,7 +441,7 @@ private:
     {
         RingInfo now = {};
         now.size = sizeof(now);
-        ASSERT_EQ(weir_ring_info(round_.bus.c_str(), "ring", &now), 0) << weir_last_error();
+        ASSERT_EQ(weir_ring_inspect(round_.bus.c_str(), "ring", &now), 0) << weir_last_error();
         ungated_ = (now.end_position / segment + 1) * segment;
     }
     /* What was read behind the place that was saved comes again, the same at the same positions. */
@@ -784,7 +784,7 @@ protected:
     {
         RingInfo now = {};
         now.size = sizeof(now);
-        ASSERT_EQ(weir_ring_info(round_.bus.c_str(), "ring", &now), 0) << weir_last_error();
+        ASSERT_EQ(weir_ring_inspect(round_.bus.c_str(), "ring", &now), 0) << weir_last_error();
         uint32_t deaths = 0;
         for (const Actor &actor : actors_)
             deaths += actor.deaths;
@@ -826,7 +826,7 @@ protected:
         Log &log = **log_;
         RingInfo now = {};
         now.size = sizeof(now);
-        weir_ring_info(round_.bus.c_str(), "ring", &now);
+        weir_ring_inspect(round_.bus.c_str(), "ring", &now);
         text << "ring: memory from " << now.memory_position << ", end " << now.end_position << ", visible "
              << now.visible << ", written " << now.written << ", durable " << now.durable << ", lease " << now.lease
              << ", slots used " << now.slots_used << " of " << now.slot_count << "\n";

@@ -9,6 +9,15 @@ tmp=$WEIR_TEST_DIR
 
 echo "-- install"
 "$cmake" --install "$build" --prefix "$tmp/stage" >"$tmp/install.log" || { cat "$tmp/install.log"; exit 1; }
+for file in LICENSE README.md CHANGELOG.md docs/guarantees.md examples/hello.c; do
+  [ -s "$tmp/stage/share/doc/weir/$file" ] || { echo "FAILED: $file is not installed"; exit 1; }
+done
+[ -s "$tmp/stage/lib/sysusers.d/weir.conf" ] || { echo 'FAILED: sysusers.d/weir.conf is not installed'; exit 1; }
+unit=$tmp/stage/lib/systemd/system/weird.service
+grep -q "^ExecStart=$tmp/stage/bin/weird " "$unit" || { echo "FAILED: $unit does not start what is installed"; exit 1; }
+if [ -x "$tmp/stage/bin/weird" ] && command -v systemd-analyze >/dev/null 2>&1; then
+  systemd-analyze verify --man=no "$unit"
+fi
 mv "$tmp/stage" "$tmp/moved"
 prefix=$tmp/moved
 lib=$prefix/$libdir
@@ -20,7 +29,13 @@ fi
 echo "-- pkg-config"
 PKG_CONFIG_PATH=$lib/pkgconfig
 export PKG_CONFIG_PATH
-pkg-config --exact-version="$(sed -n 's/^Version: //p' "$lib/pkgconfig/weir.pc")" weir
+version=$(sed -n 's/^Version: //p' "$lib/pkgconfig/weir.pc")
+pkg-config --exact-version="$version" weir
+case $version in
+0.*) soversion=${version%.*} ;; # a minor version may change the API
+*) soversion=${version%%.*} ;;
+esac
+[ "$(readlink "$lib/libweir.so.$soversion")" ] || { echo "FAILED: there is no libweir.so.$soversion"; exit 1; }
 # shellcheck disable=SC2046 # the flags are words
 "$cc" -o "$tmp/pc-shared" "$here/main.c" $(pkg-config --cflags --libs weir)
 LD_LIBRARY_PATH=$lib "$tmp/pc-shared"
