@@ -118,7 +118,7 @@ static int copy_ring(struct run *run, const struct bench_case *c, double *ret_ra
 {
     uint64_t messages = c->shape.payload_bytes <= 256 ? 1000000 : (256ull << 20) / c->shape.payload_bytes;
     size_t slot_bytes = (c->shape.payload_bytes + 63) & ~(size_t)63; /* a bare slot has no header */
-    int r = limit_copy_ring(&run->pair, slot_bytes, c->shape.memory_limit_bytes, messages, ret_rate);
+    int r = limit_copy_ring(&run->pair, slot_bytes, c->shape.set_bytes, messages, ret_rate);
     *ret_rate /= 1e6;
     return r;
 }
@@ -314,15 +314,16 @@ static int run_case(struct run *run, const struct bench *bench, const struct ben
 #define SMALL_SET (4u << 20)
 #define LARGE_SET (64u << 20)
 #define MIB (1u << 20)
+#define HALF_MIB (MIB / 2)
 
 static const struct bench_case limit_cases[] = {{.name = "ping-pong of a cache line"}};
 
 static const struct bench_case copy_cases[] = {
-    {.name = "64 B, 4 MiB set", .shape = {.payload_bytes = 64, .memory_limit_bytes = SMALL_SET}},
-    {.name = "4 KiB, 4 MiB set", .shape = {.payload_bytes = 4096, .memory_limit_bytes = SMALL_SET}},
-    {.name = "4 KiB, 64 MiB set", .shape = {.payload_bytes = 4096, .memory_limit_bytes = LARGE_SET}},
-    {.name = "64 KiB, 4 MiB set", .shape = {.payload_bytes = 65536, .memory_limit_bytes = SMALL_SET}},
-    {.name = "64 KiB, 64 MiB set", .shape = {.payload_bytes = 65536, .memory_limit_bytes = LARGE_SET}},
+    {.name = "64 B, 4 MiB set", .shape = {.payload_bytes = 64, .set_bytes = SMALL_SET}},
+    {.name = "4 KiB, 4 MiB set", .shape = {.payload_bytes = 4096, .set_bytes = SMALL_SET}},
+    {.name = "4 KiB, 64 MiB set", .shape = {.payload_bytes = 4096, .set_bytes = LARGE_SET}},
+    {.name = "64 KiB, 4 MiB set", .shape = {.payload_bytes = 65536, .set_bytes = SMALL_SET}},
+    {.name = "64 KiB, 64 MiB set", .shape = {.payload_bytes = 65536, .set_bytes = LARGE_SET}},
 };
 
 static const struct bench_case latency_cases[] = {
@@ -341,57 +342,51 @@ static const struct bench_case open_loop_cases[] = {
 
 static const struct bench_case throughput_cases[] = {
     {.name = "exclusive 48 B",
-     .shape = {.exclusive = 1, .payload_bytes = 48, .memory_limit_bytes = SMALL_SET},
+     .shape = {.exclusive = 1, .payload_bytes = 48, .set_bytes = SMALL_SET},
      .floor_near = 40,
      .floor_far = 25},
     {.name = "exclusive 48 B, in place",
-     .shape = {.exclusive = 1, .payload_bytes = 48, .memory_limit_bytes = SMALL_SET, .way = CASE_IN_PLACE}},
+     .shape = {.exclusive = 1, .payload_bytes = 48, .set_bytes = SMALL_SET, .way = CASE_IN_PLACE}},
     {.name = "exclusive 48 B, batches of 64",
-     .shape = {.exclusive = 1, .payload_bytes = 48, .memory_limit_bytes = SMALL_SET, .way = CASE_BATCH}},
-    {.name = "shared 48 B",
-     .shape = {.payload_bytes = 48, .memory_limit_bytes = SMALL_SET},
-     .floor_near = 25,
-     .floor_far = 18},
-    {.name = "shared 48 B, batches of 64",
-     .shape = {.payload_bytes = 48, .memory_limit_bytes = SMALL_SET, .way = CASE_BATCH}},
-    {.name = "shared 48 B, 2 publishers",
-     .shape = {.payload_bytes = 48, .memory_limit_bytes = SMALL_SET, .publishers = 2}},
-    {.name = "shared 48 B, 4 publishers",
-     .shape = {.payload_bytes = 48, .memory_limit_bytes = SMALL_SET, .publishers = 4}},
-    {.name = "exclusive 1 KiB", .shape = {.exclusive = 1, .payload_bytes = 1024, .memory_limit_bytes = SMALL_SET}},
+     .shape = {.exclusive = 1, .payload_bytes = 48, .set_bytes = SMALL_SET, .way = CASE_BATCH}},
+    {.name = "shared 48 B", .shape = {.payload_bytes = 48, .set_bytes = SMALL_SET}, .floor_near = 25, .floor_far = 18},
+    {.name = "shared 48 B, batches of 64", .shape = {.payload_bytes = 48, .set_bytes = SMALL_SET, .way = CASE_BATCH}},
+    {.name = "shared 48 B, 2 publishers", .shape = {.payload_bytes = 48, .set_bytes = SMALL_SET, .publishers = 2}},
+    {.name = "shared 48 B, 4 publishers", .shape = {.payload_bytes = 48, .set_bytes = SMALL_SET, .publishers = 4}},
+    {.name = "exclusive 1 KiB", .shape = {.exclusive = 1, .payload_bytes = 1024, .set_bytes = SMALL_SET}},
     {.name = "exclusive 4 KiB, 4 MiB set",
-     .shape = {.exclusive = 1, .payload_bytes = 4096, .segment_bytes = MIB, .memory_limit_bytes = SMALL_SET},
+     .shape = {.exclusive = 1, .payload_bytes = 4096, .segment_bytes = HALF_MIB, .set_bytes = SMALL_SET},
      .budget = {0.8}},
     {.name = "exclusive 4 KiB, 64 MiB set",
-     .shape = {.exclusive = 1, .payload_bytes = 4096, .segment_bytes = MIB, .memory_limit_bytes = LARGE_SET},
+     .shape = {.exclusive = 1, .payload_bytes = 4096, .segment_bytes = MIB, .set_bytes = LARGE_SET},
      .budget = {0.8}},
     {.name = "exclusive 64 KiB, 4 MiB set",
-     .shape = {.exclusive = 1, .payload_bytes = 65536, .segment_bytes = MIB, .memory_limit_bytes = SMALL_SET},
+     .shape = {.exclusive = 1, .payload_bytes = 65536, .segment_bytes = HALF_MIB, .set_bytes = SMALL_SET},
      .budget = {0.8}},
     {.name = "exclusive 64 KiB, 64 MiB set",
-     .shape = {.exclusive = 1, .payload_bytes = 65536, .segment_bytes = MIB, .memory_limit_bytes = LARGE_SET},
+     .shape = {.exclusive = 1, .payload_bytes = 65536, .segment_bytes = MIB, .set_bytes = LARGE_SET},
      .budget = {0.8}},
     {.name = "exclusive 64 KiB, in place",
      .shape = {.exclusive = 1,
                .payload_bytes = 65536,
-               .segment_bytes = MIB,
-               .memory_limit_bytes = SMALL_SET,
+               .segment_bytes = HALF_MIB,
+               .set_bytes = SMALL_SET,
                .way = CASE_IN_PLACE}},
     {.name = "shared 4 KiB, 4 MiB set",
-     .shape = {.payload_bytes = 4096, .segment_bytes = MIB, .memory_limit_bytes = SMALL_SET},
+     .shape = {.payload_bytes = 4096, .segment_bytes = HALF_MIB, .set_bytes = SMALL_SET},
      .budget = {0.8}},
     {.name = "shared 64 KiB, 4 MiB set",
-     .shape = {.payload_bytes = 65536, .segment_bytes = MIB, .memory_limit_bytes = SMALL_SET},
+     .shape = {.payload_bytes = 65536, .segment_bytes = HALF_MIB, .set_bytes = SMALL_SET},
      .budget = {0.8}},
 };
 
 static const struct bench_case fan_out_cases[] = {
     {.name = "exclusive 48 B, 1 subscriber",
-     .shape = {.exclusive = 1, .payload_bytes = 48, .memory_limit_bytes = SMALL_SET, .subscribers = 1}},
+     .shape = {.exclusive = 1, .payload_bytes = 48, .set_bytes = SMALL_SET, .subscribers = 1}},
     {.name = "exclusive 48 B, 2 subscribers",
-     .shape = {.exclusive = 1, .payload_bytes = 48, .memory_limit_bytes = SMALL_SET, .subscribers = 2}},
+     .shape = {.exclusive = 1, .payload_bytes = 48, .set_bytes = SMALL_SET, .subscribers = 2}},
     {.name = "exclusive 48 B, 8 subscribers",
-     .shape = {.exclusive = 1, .payload_bytes = 48, .memory_limit_bytes = SMALL_SET, .subscribers = 8}},
+     .shape = {.exclusive = 1, .payload_bytes = 48, .set_bytes = SMALL_SET, .subscribers = 8}},
 };
 
 static const struct bench_case wakeup_cases[] = {
@@ -400,10 +395,8 @@ static const struct bench_case wakeup_cases[] = {
 };
 
 static const struct bench_case roll_over_cases[] = {
-    {.name = "exclusive 48 B",
-     .shape = {.exclusive = 1, .payload_bytes = 48, .memory_limit_bytes = SMALL_SET},
-     .budget = {5}},
-    {.name = "shared 48 B", .shape = {.payload_bytes = 48, .memory_limit_bytes = SMALL_SET}, .budget = {5}},
+    {.name = "exclusive 48 B", .shape = {.exclusive = 1, .payload_bytes = 48, .set_bytes = SMALL_SET}, .budget = {5}},
+    {.name = "shared 48 B", .shape = {.payload_bytes = 48, .set_bytes = SMALL_SET}, .budget = {5}},
 };
 
 static const struct bench_case repair_cases[] = {

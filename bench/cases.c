@@ -52,10 +52,13 @@ static int make_ring(const char *bus, const struct case_shape *shape, const char
     options.exclusive = shape->exclusive;
     options.journaled = 0;
     options.segment_bytes = shape->segment_bytes;
-    options.memory_limit_bytes = shape->memory_limit_bytes;
-    if (!shape->exclusive)
-        options.max_publishers = (uint32_t)at_least_one(shape->publishers);
+    options.max_publishers = shape->exclusive ? 1 : (uint32_t)at_least_one(shape->publishers);
     options.max_readers = (uint32_t)at_least_one(shape->subscribers);
+    if (shape->set_bytes) { /* a ring has more slots than its limit asks for: docs/guarantees.md P1 */
+        uint64_t more = options.max_readers + 2 * options.max_publishers + 3;
+        options.memory_limit_bytes =
+            shape->set_bytes - more * (shape->segment_bytes ? shape->segment_bytes : 256u << 10);
+    }
     return say(weir_ring_create(bus, name, &options), name);
 }
 

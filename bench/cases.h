@@ -10,8 +10,8 @@ enum case_way { CASE_COPY, CASE_IN_PLACE, CASE_BATCH };
 /* What a case does; not every case uses all of it. */
 struct case_shape {
     int exclusive;
-    size_t payload_bytes;                       /* at least 16 */
-    uint64_t segment_bytes, memory_limit_bytes; /* 0: default */
+    size_t payload_bytes;              /* at least 16 */
+    uint64_t segment_bytes, set_bytes; /* 0: default; set: all the memory that the ring goes round in */
     enum case_way way;
     size_t publishers, subscribers; /* 0: one */
     double rate;                    /* open loop: messages a second */

@@ -153,6 +153,12 @@ static inline void mem_fence_full(void)
 #define MEM_HOT __attribute__((flatten))
 #define MEM_COLD __attribute__((noinline, cold))
 
+/* Fetches the line for a store that comes later. Changes nothing. */
+static inline void mem_prefetch_store(const void *address)
+{
+    __builtin_prefetch(address, 1);
+}
+
 /* Tells the processor that this is a polling loop: x86 PAUSE, ARM YIELD. */
 static inline void mem_pause(void)
 {

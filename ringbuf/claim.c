@@ -149,6 +149,16 @@ static void clean_ahead_shared(struct ring_publisher_state *publisher, uint32_t 
         clean_chunk(publisher, taken, goal);
 }
 
+/* The header behind a record is free before the record is READY. */
+static void clean_behind_exclusive(struct ring_publisher_state *publisher, uint32_t end)
+{
+    if (end < publisher->clean)
+        return;
+    if (end < publisher->view->segment_units)
+        mem_store_relaxed(&record_at(publisher->base, end)->head, 0);
+    publisher->clean = end + 1; /* at the segment's end, too: what is below is no longer ours to clean */
+}
+
 static void clean_ahead_exclusive(struct ring_publisher_state *publisher)
 {
     uint32_t segment_units = publisher->view->segment_units;
@@ -208,11 +218,8 @@ static int claim_exclusive(struct ring_publisher_state *publisher, uint32_t unit
             publisher->claim_offset = end;
             publisher->claim_units = units;
             end += units;
-            if (end >= publisher->clean) {
-                if (end < segment_units) /* free before the record is READY */
-                    mem_store_relaxed(&record_at(publisher->base, end)->head, 0);
-                publisher->clean = end + 1; /* at the segment's end, too: what is below is no longer ours to clean */
-            }
+            if (end >= publisher->clean && end < segment_units)
+                mem_prefetch_store(record_at(publisher->base, end)); /* the commit cleans it */
             return 0;
         }
         if (end < segment_units) {
@@ -254,12 +261,14 @@ void ring_commit_first(struct ring_publisher_state *publisher, uint32_t units, u
                        uint32_t body_bytes)
 {
     struct ring_record *record = record_at(publisher->base, publisher->claim_offset);
+    uint32_t end = publisher->claim_offset + publisher->claim_units;
+    if (publisher->view->geometry.flags & RING_EXCLUSIVE)
+        clean_behind_exclusive(publisher, end);
     record->body_bytes = body_bytes;
     record->crc = 0;
     commit_head(record, RING_READY, flags, units, tag, publisher->owner);
     publisher->claimed = false;
     note_position(publisher);
-    uint32_t end = publisher->claim_offset + publisher->claim_units;
     if (publisher->view->geometry.flags & RING_EXCLUSIVE) {
         publisher->end = end;
         clean_ahead_exclusive(publisher);
