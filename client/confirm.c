@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "client/publisher.h"
+#include "client/wait.h"
 #include "weir.h"
 
 static bool is_visible(struct weir_pub *pub, uint64_t position)

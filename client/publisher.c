@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "client/message.h"
+#include "client/wait.h"
 #include "weir.h"
 
 /* Between two tries to find room: long enough for whoever makes it to go on undisturbed. */

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* The handle of a publisher: shared by publisher.c and confirm.c. */
 #ifndef WEIR_CLIENT_PUBLISHER_H
 #define WEIR_CLIENT_PUBLISHER_H
 
@@ -20,16 +21,5 @@ struct weir_pub {
     struct watcher *watcher; /* of weir_pub_fd(), NULL: nobody asked for it */
     struct watch watch;      /* the last one that it was armed with */
 };
-
-/* A span of time being waited out. */
-struct wait {
-    uint64_t deadline_ns; /* CLOCK_MONOTONIC; UINT64_MAX: never */
-};
-struct wait wait_start(int64_t timeout_ns);
-/* What is left of it, at most `bound`; 0: nothing. */
-int64_t wait_left(const struct wait *wait, int64_t bound_ns);
-
-#define SLEEP_BOUND_NS 80000000 /* a publisher may have died between its news and the wake; P2 gives 100 ms */
-#define SLEEP_BOUND_PENDING_NS 5000000
 
 #endif

@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "client/message.h"
-#include "client/publisher.h"
+#include "client/wait.h"
 
 /* Polls between two looks at the clock, rounds of that between two looks for a dead claimant: the tail word is the
  * publishers'. */

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "client/publisher.h"
+#include "client/wait.h"
+
+#include "shm/shm.h"
 
 struct wait wait_start(int64_t timeout_ns)
 {

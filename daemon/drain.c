@@ -338,6 +338,7 @@ int drain_start(struct drain_pool **ret_pool, const struct place *place, struct 
         if (r != 0) {
             pool->count = i;
             drain_finish(pool);
+            drain_free(pool);
             return r;
         }
         pthread_setname_np(pool->threads[i].thread, "weird-drain");
@@ -365,6 +366,10 @@ void drain_finish(struct drain_pool *pool)
     drain_wake_all(pool);
     for (uint32_t i = 0; i < pool->count; i++)
         pthread_join(pool->threads[i].thread, NULL);
+}
+
+void drain_free(struct drain_pool *pool)
+{
     free(pool);
 }
 

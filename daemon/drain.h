@@ -18,8 +18,12 @@ int drain_start(struct drain_pool **ret_pool, const struct place *place, struct 
                 const cpu_set_t *cpus);
 /* Wakes the thread that has this ring: the registry changed, or memory was repaired. Any thread. */
 void drain_wake(struct drain_pool *pool, const struct weird_ring *ring);
-/* Drains what is committed by now, syncs, saves, closes the journals, and ends the threads. NULL is allowed. */
+/*
+ * Drains what is committed by now, syncs, saves, closes the journals, and ends the threads; they may still be woken until
+ * drain_free(). NULL is allowed in both.
+ */
 void drain_finish(struct drain_pool *pool);
+void drain_free(struct drain_pool *pool);
 /* How often the threads slept, for tests. */
 uint64_t drain_sleeps(const struct drain_pool *pool);
 

@@ -80,6 +80,8 @@ void registry_remove(struct registry *registry, struct weird_ring *ring);
 struct weird_ring *registry_find(struct registry *registry, const char *name);
 /* True to stop, and returned then. Called inside a read-side section. */
 bool registry_walk(struct registry *registry, bool (*visit)(void *ctx, struct weird_ring *ring), void *ctx);
+/* Waits until every walk that may have seen what is out of the table by now is over. Outside of read-side sections. */
+void registry_grace(const struct registry *registry);
 void registry_changed(struct registry *registry);
 /* Wakes the conductor. */
 void registry_call(struct registry *registry);

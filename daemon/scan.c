@@ -244,7 +244,7 @@ static void scan_free_unused(struct scanner *scanner)
             continue;
         }
         if (!waited)
-            synchronize_rcu();
+            registry_grace(scanner->registry);
         waited = true;
         weird_ring_free(ring);
         scanner->rings[i] = scanner->rings[--scanner->count];

@@ -60,8 +60,9 @@ static void weird_end(struct weird *weird)
 {
     scan_stop(weird->scanner);
     drain_finish(weird->pool);
-    supervise_finish(weird->supervisor);
+    supervise_finish(weird->supervisor); /* until here it may wake a drain thread */
     scan_finish(weird->scanner);
+    drain_free(weird->pool);
     if (weird->registered)
         registry_close(&weird->registry);
     if (weird->guarded)

@@ -16,7 +16,7 @@
  * a living cleaner pads what is left, so many times (for a stopped one: always). -DLOW: headers are cleaned ahead of
  * need. -DFIGHTS: a mark is taken from the living so many times only.
  *
- * A stopped publisher may stop the others only as DESIGN P1 says: by a claim that is not committed, which
+ * A stopped publisher may stop the others only as docs/guarantees.md P1 says: by a claim that is not committed, which
  * ring_reader_claimant() names. The searches with -DNP look for executions that are fair to everyone and in which the
  * drain takes nothing any more. There is one: two who reclaim the same slot take the mark from each other for ever. It
  * takes both, each time, to be inside of the other's fence, and who lost tells its caller -EAGAIN instead of trying
@@ -626,7 +626,7 @@ slots: /* resolve_slots() */
 }
 #endif
 
-/* Everybody stands still: only because all is done, or because of what DESIGN P1 names, and ring_reader_claimant() too. */
+/* Everybody stands still: only because all is done, or because of what docs/guarantees.md P1 names, and ring_reader_claimant() too. */
 #define CLAIMANT_STOPPED (STOPS > 0 && looks && \
   ((H(at_slot, at_off).st == H_CLAIM && life[H(at_slot, at_off).own] == STOPPED) || \
    (H(at_slot, at_off).st == H_FREE && s[at_slot].end - s[at_slot].n == at_off && s[at_slot].n > 0 && life[s[at_slot].by] == STOPPED)))
