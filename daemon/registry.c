@@ -36,8 +36,21 @@ void registry_close(struct registry *registry)
     registry->event_fd = -1;
 }
 
+/*
+ * Thread sanitizer sees neither that who finds a ring in the table finds it whole, nor that a grace period waits for the walks
+ * before it, since liburcu orders both in ways of its own: it is told.
+ */
+#ifdef __SANITIZE_THREAD__
+void AnnotateHappensBefore(const char *file, int line, const volatile void *address);
+void AnnotateHappensAfter(const char *file, int line, const volatile void *address);
+#else
+#define AnnotateHappensBefore(file, line, address) ((void)(address))
+#define AnnotateHappensAfter(file, line, address) ((void)(address))
+#endif
+
 static struct weird_ring *ring_of(struct cds_lfht_node *node)
 {
+    AnnotateHappensAfter(__FILE__, __LINE__, node);
     return (struct weird_ring *)(void *)((char *)node - offsetof(struct weird_ring, node));
 }
 
@@ -52,6 +65,7 @@ void registry_add(struct registry *registry, struct weird_ring *ring)
     ring->registry = registry;
     ring->hash = ring_producer_hash(ring->name);
     cds_lfht_node_init(&ring->node);
+    AnnotateHappensBefore(__FILE__, __LINE__, &ring->node);
     rcu_read_lock();
     cds_lfht_add(registry->table, (unsigned long)ring->hash, &ring->node);
     rcu_read_unlock();
@@ -74,15 +88,6 @@ struct weird_ring *registry_find(struct registry *registry, const char *name)
     struct cds_lfht_node *node = cds_lfht_iter_get_node(&iter);
     return node ? ring_of(node) : NULL;
 }
-
-/* Thread sanitizer does not see that a grace period waits for the walks before it: it is told. */
-#ifdef __SANITIZE_THREAD__
-void AnnotateHappensBefore(const char *file, int line, const volatile void *address);
-void AnnotateHappensAfter(const char *file, int line, const volatile void *address);
-#else
-#define AnnotateHappensBefore(file, line, address) ((void)(address))
-#define AnnotateHappensAfter(file, line, address) ((void)(address))
-#endif
 
 bool registry_walk(struct registry *registry, bool (*visit)(void *ctx, struct weird_ring *ring), void *ctx)
 {
