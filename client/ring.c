@@ -175,7 +175,7 @@ static void format(void *ctx, void *control, void *readers, void *data)
 int weir_ring_create(const char *bus, const char *name, const struct weir_ring_options *given)
 {
     struct weir_ring_options options;
-    struct ring_geometry geometry;
+    struct ring_geometry geometry = {0};
     struct shm_why why = {""};
     char path[256];
     fail_clear();

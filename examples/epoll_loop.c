@@ -28,7 +28,7 @@ static int watch(int epoll, int fd, int source)
 
 static int open_ring(int epoll, const char *ring, int source, struct weir_sub **ret_sub)
 {
-    int fd, r = weir_sub_open(NULL, ring, NULL, ret_sub);
+    int fd = -1, r = weir_sub_open(NULL, ring, NULL, ret_sub);
     if (r == 0)
         r = weir_sub_fd(*ret_sub, &fd);
     return r < 0 ? r : watch(epoll, fd, source);

@@ -117,7 +117,7 @@ int journal_folder_stands(int journal_fd, const char *name, int folder_fd)
     if (result == 0)
         result = jio_stat(folder_fd, &mine);
     jio_close(fd);
-    if (result < 0)
+    if (result != 0)
         return result;
     return mine.st_dev == there.st_dev && mine.st_ino == there.st_ino ? 0 : -ENOENT;
 }

@@ -91,7 +91,7 @@ int journal_remove(int journal_fd, const char *name, const struct ring_identity 
 
     if (result == 0)
         result = journal_folder_lock(journal_fd, name, &folder_fd, &lock_fd);
-    if (result < 0)
+    if (result != 0)
         return result;
     result = check_identity(folder_fd, identity);
     if (result == 0)

@@ -196,7 +196,7 @@ static bool same_owner(int dir_fd, const struct stat *file)
 
 int shm_huge_open(int dir_fd, int flags)
 {
-    struct target target;
+    struct target target = {.dir_fd = -1};
     int error = find_target(dir_fd, &target);
     if (error)
         return error == -EINVAL ? -EMEDIUMTYPE : error;
@@ -226,7 +226,7 @@ static bool is_mine_alone(int dir_fd)
 /* What the link has no right to lead to is no part of this ring: it stays, and the link goes. */
 int shm_huge_remove(int dir_fd)
 {
-    struct target target;
+    struct target target = {.dir_fd = -1};
     struct stat file;
     if (find_target(dir_fd, &target) != 0)
         return 0;
