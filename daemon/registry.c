@@ -41,8 +41,8 @@ void registry_close(struct registry *registry)
  * before it, since liburcu orders both in ways of its own: it is told.
  */
 #ifdef __SANITIZE_THREAD__
-void AnnotateHappensBefore(const char *file, int line, const volatile void *address);
-void AnnotateHappensAfter(const char *file, int line, const volatile void *address);
+void AnnotateHappensBefore(const char *file, int line, const void *address);
+void AnnotateHappensAfter(const char *file, int line, const void *address);
 #else
 #define AnnotateHappensBefore(file, line, address) ((void)(address))
 #define AnnotateHappensAfter(file, line, address) ((void)(address))
