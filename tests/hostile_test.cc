@@ -899,6 +899,7 @@ TEST_F(Hostile, WithoutLockedMemoryEverythingWorks)
     ASSERT_EQ(chmod(bus_.c_str(), 0777), 0);
     ASSERT_EQ(chmod(disk_.c_str(), 0777), 0);
     std::string journal = std::string(path("..")) + "/journal"; /* where another user may go */
+    ASSERT_EQ(chmod(path("..").c_str(), 0777), 0);
     auto weak = [&] {
         limit(RLIMIT_MEMLOCK, 0);
         ASSERT_TRUE(!is_root() || become(nobody, nobody));
@@ -918,7 +919,6 @@ TEST_F(Hostile, WithoutLockedMemoryEverythingWorks)
         }
         ASSERT_EQ(weir_pub_wait(pub, position, WEIR_DURABLE, patience), 0) << weir_last_error();
     });
-    ASSERT_EQ(chmod(path("..").c_str(), 0777), 0);
     ASSERT_EQ(child.line().hear(), 'r');
     auto weird = start_weird(bus_, journal, weak);
     EXPECT_EQ(child.result(), 0) << text_of_file(journal + ".log");
