@@ -37,6 +37,7 @@ static void remove_scratch(void)
         unlinkat(folder_fd, file_names[i], 0);
         unlinkat(folder_fd, fresh, 0);
     }
+    unlinkat(folder_fd, JOURNAL_LOCK_NAME, 0);
     unlinkat(scratch_fd, "ring", AT_REMOVEDIR);
     rmdir(scratch);
 }
