@@ -628,7 +628,7 @@ protected:
         line.say('d');
         line.hear();
     }
-    /* A publisher inside, which is process 1 there, with a claim open; 'k' kills it, 'c' lets it commit. */
+    /* A publisher inside, which is process 1 there, with a claim open; 'c' lets it commit, 'k' kills it. */
     std::unique_ptr<Child> start_inside() const
     {
         auto outer = std::make_unique<Child>([this](const Line &line) {
@@ -648,15 +648,18 @@ protected:
             close(fds[1]);
             Line inside(fds[0]);
             line.say(inside.hear());
-            if (line.hear() == 'k') {
+            char word = line.hear();
+            if (word == 'c') {
+                inside.say('c');
+                line.say(inside.hear());
+                word = line.hear();
+            }
+            if (word == 'k') {
                 ::kill(inner, SIGKILL);
                 waitpid(inner, nullptr, 0);
                 line.say('d');
-            } else {
-                inside.say('c');
-                line.say(inside.hear());
             }
-            line.hear(); /* the publisher inside dies with this process */
+            line.hear(); /* the publisher inside dies with this process, a little later */
         });
         return outer;
     }
@@ -693,6 +696,8 @@ TEST_F(HostileNamespace, TheDeadAreRecognisedAndTheLivingNeverBuried)
         ASSERT_EQ(live->line().hear(), 'd');
         EXPECT_EQ(sub.text(patience), "late");
         EXPECT_EQ(sub.text(patience), "behind");
+        live->line().say('k');
+        ASSERT_EQ(live->line().hear(), 'd');
         live.reset();
 
         auto dead = start_inside();
