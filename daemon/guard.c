@@ -13,6 +13,13 @@ struct guard_frame {
     struct guard_frame *outer;
 };
 
+/* The handler leaves the mask as it is (SA_NODEFER), but thread sanitizer blocks all signals around it. */
+#ifdef __SANITIZE_THREAD__
+#define GUARD_SAVES_MASK 1
+#else
+#define GUARD_SAVES_MASK 0
+#endif
+
 static _Thread_local struct guard_frame *guard_top;
 
 static pthread_mutex_t guard_mutex = PTHREAD_MUTEX_INITIALIZER;
@@ -59,7 +66,7 @@ int guard_run(int (*step)(void *argument), void *argument)
 {
     struct guard_frame frame;
     frame.outer = guard_top;
-    if (sigsetjmp(frame.point, 0) != 0) {
+    if (sigsetjmp(frame.point, GUARD_SAVES_MASK) != 0) {
         guard_top = frame.outer;
         return -EFAULT;
     }

@@ -423,10 +423,6 @@ class DaemonQuarantine : public DaemonTest, public testing::WithParamInterface<c
 
 TEST_P(DaemonQuarantine, TakesTheRingOutAndServesTheOthers)
 {
-#ifdef __SANITIZE_THREAD__
-    if (std::string(GetParam()) == "control")
-        GTEST_SKIP() << "thread sanitizer gives a thread one SIGBUS to jump out of, and here are two";
-#endif
     create("good");
     create("cut");
     Weird weird(bus_, journal_);
