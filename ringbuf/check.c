@@ -61,6 +61,8 @@ static const char *walk_segment(const struct ring_view *view, uint32_t slot, boo
                 continue;
             if (tail_end(tail) - tail_units(tail) != at)
                 return "free record header that no claim covers";
+            if (tail_end(tail) > view->segment_units)
+                return "tail leaves the segment";
             if (claimed_by_nobody(view, record, 0, tail_owner(tail)))
                 return "claim of a publisher that is not attached";
             at = tail_end(tail);

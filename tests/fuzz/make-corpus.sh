@@ -70,6 +70,7 @@ record() { # head as eight bytes, body_bytes as four
 { bytes 00 01 05 0100000000000000; record 2200000000000000 31000000; } | into fuzz_records body_too_long
 { bytes 00 01 05 0100000000000000; record 2208000000000000 30000000; } | into fuzz_records record_too_long
 { bytes 00 01 05 4000000100a82000; } | into fuzz_records dead_claim_in_tail
+{ bytes 00 01 05 4000020840148000; } | into fuzz_records claim_leaves_segment
 { bytes 00 01 05 4000000100a82000; record 2100000000148000 00000000; } | into fuzz_records dead_claim_in_header
 { bytes 01 01 05 0000000000000000; record 2200000000000000 30000000; zeros 48; record 2100000000000000 00000000
   } | into fuzz_records exclusive
