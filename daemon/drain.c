@@ -34,6 +34,7 @@ struct drain_thread {
 
     /* Its own. */
     uint64_t generation;
+    uint64_t policies_generation;
     struct drain_ring **rings;
     uint32_t count, capacity;
     struct drain_buffer buffer;
@@ -43,6 +44,7 @@ struct drain_thread {
 
 struct drain_pool {
     const struct place *place;
+    struct policies *policies;
     struct registry *registry;
     struct mem_u64 finish;
     uint32_t count;
@@ -132,8 +134,22 @@ static void drain_refresh(struct drain_thread *thread)
     uint32_t before = thread->count;
     if (!registry_walk(thread->pool->registry, drain_take, thread))
         thread->generation = generation; /* else memory was short: again in the next round */
-    for (uint32_t i = before; i < thread->count; i++)
+    for (uint32_t i = before; i < thread->count; i++) {
+        policies_of(thread->pool->policies, thread->rings[i]->ring->name, &thread->rings[i]->policy);
         drain_ring_begin(thread->rings[i]);
+    }
+}
+
+/* What the configuration says now, for each ring. */
+static void drain_learn(struct drain_thread *thread)
+{
+    struct policies *policies = thread->pool->policies;
+    uint64_t generation = policies_generation(policies);
+    if (generation == thread->policies_generation)
+        return;
+    thread->policies_generation = generation;
+    for (uint32_t i = 0; i < thread->count; i++)
+        policies_of(policies, thread->rings[i]->ring->name, &thread->rings[i]->policy);
 }
 
 /* -- one round ------------------------------------------------------------------------------------------------------- */
@@ -289,6 +305,7 @@ static void *drain_main(void *argument)
         uint32_t bell = (uint32_t)mem_load_acquire(&thread->bell);
         bool finish = mem_load_acquire(&thread->pool->finish);
         drain_refresh(thread);
+        drain_learn(thread);
         if (finish)
             break;
         uint64_t due_ns;
@@ -320,13 +337,14 @@ static int drain_create(struct drain_thread *thread, const cpu_set_t *cpus)
     return -r;
 }
 
-int drain_start(struct drain_pool **ret_pool, const struct place *place, struct registry *registry, uint32_t count,
-                const cpu_set_t *cpus)
+int drain_start(struct drain_pool **ret_pool, const struct place *place, struct policies *policies,
+                struct registry *registry, uint32_t count, const cpu_set_t *cpus)
 {
     struct drain_pool *pool = calloc(1, sizeof *pool + count * sizeof pool->threads[0]);
     if (!pool)
         return -ENOMEM;
     pool->place = place;
+    pool->policies = policies;
     pool->registry = registry;
     pool->count = count;
     for (uint32_t i = 0; i < count; i++) {

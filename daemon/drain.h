@@ -7,6 +7,7 @@
 #include <sched.h>
 
 #include "daemon/place.h"
+#include "daemon/policy.h"
 #include "daemon/registry.h"
 
 #define DRAIN_THREADS_MAX 64u
@@ -14,8 +15,8 @@
 struct drain_pool;
 
 /* Starts `count` threads, on these processors alone; cpus NULL: on any. */
-int drain_start(struct drain_pool **ret_pool, const struct place *place, struct registry *registry, uint32_t count,
-                const cpu_set_t *cpus);
+int drain_start(struct drain_pool **ret_pool, const struct place *place, struct policies *policies,
+                struct registry *registry, uint32_t count, const cpu_set_t *cpus);
 /* Wakes the thread that has this ring: the registry changed, or memory was repaired. Any thread. */
 void drain_wake(struct drain_pool *pool, const struct weird_ring *ring);
 /*

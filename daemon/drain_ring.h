@@ -3,6 +3,7 @@
 #ifndef WEIR_DAEMON_DRAIN_RING_H
 #define WEIR_DAEMON_DRAIN_RING_H
 
+#include "daemon/policy.h"
 #include "daemon/registry.h"
 
 /* Where records are copied, checked and sealed. One for each thread; grows to the largest record seen. */
@@ -14,6 +15,7 @@ struct drain_buffer {
 struct drain_ring {
     struct weird_ring *ring;
     struct binding *binding;
+    struct policy policy;
     struct ring_reader_state reader;
     uint64_t written;     /* behind what was given to the kernel */
     uint64_t durable;     /* behind what was synced */
@@ -30,7 +32,7 @@ struct drain_ring {
     uint64_t retry_ns;
 };
 
-/* drain->ring is set, all else zero; the ring is bound. */
+/* drain->ring and drain->policy are set, all else zero; the ring is bound. */
 void drain_ring_begin(struct drain_ring *drain);
 /* Closes the journal and frees; the ring's reference stays the caller's. */
 void drain_ring_close(struct drain_ring *drain);

@@ -11,6 +11,7 @@
 #include "daemon/guard.h"
 #include "daemon/log.h"
 #include "daemon/place.h"
+#include "daemon/policy.h"
 #include "daemon/registry.h"
 #include "daemon/scan.h"
 #include "daemon/supervise.h"
@@ -19,6 +20,7 @@ static_assert(WEIRD_THREADS_MAX == DRAIN_THREADS_MAX, "threads");
 
 struct weird {
     struct place place;
+    struct policies *policies;
     struct registry registry;
     struct drain_pool *pool;
     struct supervisor *supervisor;
@@ -47,7 +49,9 @@ static int weird_begin(struct weird *weird, const struct weird_options *options,
         weird->registered = r == 0;
     }
     if (r == 0)
-        r = drain_start(&weird->pool, &weird->place, &weird->registry, threads, options->cpus);
+        r = policies_open(&weird->policies);
+    if (r == 0)
+        r = drain_start(&weird->pool, &weird->place, weird->policies, &weird->registry, threads, options->cpus);
     if (r == 0)
         r = supervise_start(&weird->supervisor, &weird->registry, weird->pool);
     if (r == 0)
@@ -63,6 +67,7 @@ static void weird_end(struct weird *weird)
     supervise_finish(weird->supervisor); /* until here it may wake a drain thread */
     scan_finish(weird->scanner);
     drain_free(weird->pool);
+    policies_close(weird->policies);
     if (weird->registered)
         registry_close(&weird->registry);
     if (weird->guarded)

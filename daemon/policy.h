@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the configuration asks for: how a ring's journal is synced, and how much of it is kept. */
+#ifndef WEIR_DAEMON_POLICY_H
+#define WEIR_DAEMON_POLICY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/*
+ * always    whoever waits for a confirm is synced for at once; else records are collected for POLICY_COLLECT_MS at most
+ * interval  synced no more often than each `sync_interval_ms`, whoever waits
+ * never     the kernel writes when it likes: durable moves at a clean stop alone, and memory is given up for what is written
+ */
+enum policy_sync { POLICY_SYNC_ALWAYS, POLICY_SYNC_INTERVAL, POLICY_SYNC_NEVER };
+#define POLICY_COLLECT_MS 10u
+
+/* What happens when a ring's journal, or the directory, may take no more. */
+enum policy_when_limited {
+    POLICY_LIMITED_BLOCK,  /* nothing is drained: publishers meet the ring's own policy when its memory is full */
+    POLICY_LIMITED_EXPIRE, /* the oldest segments go, and the ledger says which */
+};
+
+/* Of one ring. 0 in a limit: none. */
+struct policy {
+    enum policy_sync sync;
+    uint32_t sync_interval_ms;
+    uint64_t retain_bytes;  /* older segments than those that hold so much expire */
+    uint64_t retain_age_ms; /* segments whose last record is older expire */
+    uint64_t limit_bytes;   /* files of this ring's journal may take so much */
+    enum policy_when_limited when_limited;
+};
+
+/* Of the journal directory. */
+struct policy_room {
+    uint64_t limit_bytes;   /* all journals in it together; 0: none */
+    uint64_t reserve_bytes; /* left free on its file system, so that acks, deletions and administration go on */
+    uint32_t high_percent;  /* of what may be used: from here on rings that expire give up their oldest segments, ... */
+    uint32_t low_percent;   /* ... down to this; the others go on when it is reached again */
+};
+
+struct policies;
+
+int policies_open(struct policies **ret_policies);
+void policies_close(struct policies *policies); /* NULL is allowed */
+/* Changes with each reload: whoever keeps a copy asks again then. Any thread. */
+uint64_t policies_generation(const struct policies *policies);
+/* A copy of what holds for a ring of this name now. Any thread. */
+void policies_of(struct policies *policies, const char *ring, struct policy *ret_policy);
+void policies_room(struct policies *policies, struct policy_room *ret_room);
+
+#endif
