@@ -172,6 +172,9 @@ enum ring_removed { RING_REMOVED = 1, RING_REMOVED_WITH_JOURNAL = 2 };
 /* Beside the errno in `journal_error`: what holds the journal up may pass (no room on the disk), and is tried again. */
 #define RING_JOURNAL_RETRIES (1ull << 32)
 
+/* When weird syncs the journal: see daemon/policy.h. */
+enum ring_sync { RING_SYNC_NONE = 0, RING_SYNC_ALWAYS = 1, RING_SYNC_INTERVAL = 2, RING_SYNC_NEVER = 3 };
+
 #define RING_CONTROL_HEADER_BYTES 4096u
 struct ring_control {
     /* Constant once `ready` is set. */
@@ -218,7 +221,9 @@ struct ring_control {
     struct mem_u64 lease;         /* publishers never claim a segment that ends beyond it */
     struct mem_u64 journal_error; /* errno that stopped the journal, 0: none; see RING_JOURNAL_RETRIES */
     struct ring_bell progress;    /* news of written, durable, drained, lease, error */
-    uint8_t reserved3[64];
+    struct mem_u64 sync;          /* for show: enum ring_sync, from bit 8 on milliseconds of the interval */
+    struct mem_u64 room;          /* for show: bytes that the journal may still take, + 1; 0: not known, or no limit */
+    uint8_t reserved3[48];
 
     /* Wishes of publishers. */
     RING_PAIR_ALIGNED struct mem_u64 progress_want; /* of `progress` above */
