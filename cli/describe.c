@@ -105,6 +105,9 @@ json_t *describe_info(const char *ring, const struct weir_ring_info *info)
     set_number(object, "durable", info->durable);
     set_number(object, "lease", info->lease);
     set_text(object, "daemon", describe_daemon(info));
+    set_text(object, "sync", describe_sync(info->sync));
+    if (info->sync == WEIR_SYNC_INTERVAL)
+        set_number(object, "sync_interval_ms", info->sync_interval_ms);
     json_object_set_new(object, "journal_error",
                         info->journal_error ? json_string(strerror(info->journal_error)) : json_null());
     json_object_set_new(object, "journal_retries", json_boolean(info->journal_retries));
@@ -112,6 +115,22 @@ json_t *describe_info(const char *ring, const struct weir_ring_info *info)
     if (info->refused_last_ns)
         set_text(object, "refused_last", number_instant(&buffer, info->refused_last_ns));
     return object;
+}
+
+const char *describe_sync(int sync)
+{
+    switch (sync) {
+    case WEIR_SYNC_NONE:
+        return "none";
+    case WEIR_SYNC_ALWAYS:
+        return "always";
+    case WEIR_SYNC_INTERVAL:
+        return "interval";
+    case WEIR_SYNC_NEVER:
+        return "never";
+    default:
+        return "unknown";
+    }
 }
 
 const char *describe_huge(int huge)

@@ -17,6 +17,7 @@ const char *describe_state(int state);
 /* Members ring, ring_id, ... as weir-ring(1) lists them. */
 json_t *describe_info(const char *ring, const struct weir_ring_info *info);
 
+const char *describe_sync(int sync);
 const char *describe_huge(int huge); /* "none", "hugetlbfs", "transparent" */
 /* Adds where its memory lies. */
 void describe_placement(json_t *object, const struct weir_ring_placement *placement);

@@ -263,6 +263,10 @@ static void print_journal(const struct weir_ring_info *info)
     printf("written      %" PRIu64 "\n", info->written);
     printf("durable      %" PRIu64 "\n", info->durable);
     printf("lease        %" PRIu64 "\n", info->lease);
+    printf("synced       %s", describe_sync(info->sync));
+    if (info->sync == WEIR_SYNC_INTERVAL)
+        printf(", each %u ms", (unsigned)info->sync_interval_ms);
+    printf("\n");
     printf("journal      %s", daemon_words[info->daemon_alive < 0 ? 0 : 1 + (info->daemon_alive > 0)]);
     if (info->journal_error)
         printf("; %s: %s", info->journal_retries ? "held up" : "stopped", strerror(info->journal_error));

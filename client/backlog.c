@@ -60,7 +60,7 @@ static bool has_no_journal(const struct weir_sub *sub, int error)
 {
     const struct ring_control *control = sub->attachment.view.control;
     const struct ring_identity *identity = &sub->attachment.view.identity;
-    bool drained = identity->epoch > 1 || mem_load_acquire(&control->durable) != identity->start; /* E8 progress */
+    bool drained = identity->epoch > 1 || mem_load_acquire(&control->drained) != identity->start; /* E8 progress */
     return error == -ENOENT && (!drained || mem_load_acquire(&control->removed) != 0);
 }
 

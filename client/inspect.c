@@ -70,6 +70,7 @@ int weir_ring_inspect(const char *bus, const char *name, struct weir_ring_info *
     const struct ring_control *control = view->control;
     const struct ring_geometry *g = &view->geometry;
     uint64_t journal_error = mem_load_acquire(&control->journal_error);
+    uint64_t sync = mem_load_acquire(&control->sync);
     struct weir_ring_info info = {.size = sizeof info,
                                   .exclusive = (g->flags & RING_EXCLUSIVE) != 0,
                                   .journaled = (g->flags & RING_JOURNALED) != 0,
@@ -89,6 +90,8 @@ int weir_ring_inspect(const char *bus, const char *name, struct weir_ring_info *
                                   .durable = mem_load_acquire(&control->durable),
                                   .lease = mem_load_acquire(&control->lease),
                                   .journal_error = (int)journal_error,
+                                  .sync = (int)(sync & 0xff),
+                                  .sync_interval_ms = (uint32_t)(sync >> 8),
                                   .journal_retries = (journal_error & RING_JOURNAL_RETRIES) != 0,
                                   .refused_count = mem_load_relaxed(&control->refused_count),
                                   .refused_last_ns = mem_load_relaxed(&control->refused_last_ns)};

@@ -32,13 +32,13 @@ static int binding_set_meta(struct binding *binding, uint64_t lease, uint64_t du
     return r;
 }
 
-int binding_lease(struct binding *binding, uint64_t durable)
+int binding_lease(struct binding *binding, uint64_t drained, uint64_t durable)
 {
     uint64_t segment = 1ull << binding->meta.geometry.segment_shift;
-    if (binding->meta.lease >= durable + BINDING_LEASE_LEFT * binding->memory_bytes)
+    if (binding->meta.lease >= drained + BINDING_LEASE_LEFT * binding->memory_bytes)
         return 0;
     int r =
-        binding_set_meta(binding, (durable & ~(segment - 1)) + BINDING_LEASE_TAKEN * binding->memory_bytes, durable);
+        binding_set_meta(binding, (drained & ~(segment - 1)) + BINDING_LEASE_TAKEN * binding->memory_bytes, durable);
     return r < 0 ? r : 1;
 }
 
@@ -60,7 +60,10 @@ static int binding_read_control(void *argument)
 {
     struct binding_step *step = argument;
     const struct ring_control *control = step->hold->drain.view.control;
+    /* Where it was never synced for, memory was given up for what was written: recovery secures all that the journal has. */
+    uint64_t drained = mem_load_acquire(&control->drained);
     step->durable = mem_load_acquire(&control->durable);
+    step->durable = drained > step->durable ? drained : step->durable;
     step->written = mem_load_acquire(&control->written);
     step->lease = mem_load_acquire(&control->lease);
     return 0;
@@ -73,6 +76,7 @@ static int binding_tell_control(void *argument)
     struct ring_control *control = step->hold->drain.view.control;
     if (step->written < step->durable || step->written > step->end)
         mem_store_release(&control->written, step->durable);
+    mem_store_release(&control->durable, step->durable); /* recovery secured it */
     mem_store_release(&control->drained, step->durable);
     mem_store_release(&control->lease, step->binding->meta.lease); /* E8 progress */
     mem_store_release(&control->journal_error, 0);

@@ -17,7 +17,7 @@ struct binding {
     struct journal_meta meta; /* as it is on disk */
     struct names names;
     uint64_t durable;      /* of the ring when it was bound: the drain starts here */
-    uint64_t memory_bytes; /* how far memory can reach past what is durable */
+    uint64_t memory_bytes; /* how far memory can reach past what is drained */
 };
 
 /*
@@ -32,9 +32,9 @@ int binding_discard(struct binding *binding, const struct place *place);
 
 /*
  * Positions are leased ahead, durably, so that one is never given out twice: what was in memory alone at a power loss lies
- * below the lease, and the next epoch starts above it. 1: meta.lease was raised, and may now be told to publishers.
+ * below the lease, and the next epoch starts above it. Memory below `drained` may be reclaimed. 1: meta.lease was raised, and may now be told to publishers.
  */
-int binding_lease(struct binding *binding, uint64_t durable);
+int binding_lease(struct binding *binding, uint64_t drained, uint64_t durable);
 /* Writes down how far recovery need not look. */
 int binding_record(struct binding *binding, uint64_t durable);
 

@@ -13,8 +13,6 @@
 
 /* A round gives each ring this much before the next one has its turn. */
 #define DRAIN_ROUND_BYTES (4ull << 20)
-/* Without anybody who waits, records are collected this long before a sync. */
-#define DRAIN_COLLECT_NS 10000000ull
 #define DRAIN_NAP_MIN_NS 200000ull
 /* Publishers are asked to wake us only for naps from here on, so that busy ones never have to. */
 #define DRAIN_NAP_ASK_NS 5000000ull
@@ -148,16 +146,13 @@ static void drain_learn(struct drain_thread *thread)
     if (generation == thread->policies_generation)
         return;
     thread->policies_generation = generation;
-    for (uint32_t i = 0; i < thread->count; i++)
+    for (uint32_t i = 0; i < thread->count; i++) {
         policies_of(policies, thread->rings[i]->ring->name, &thread->rings[i]->policy);
+        drain_ring_learn(thread->rings[i]);
+    }
 }
 
 /* -- one round ------------------------------------------------------------------------------------------------------- */
-
-static bool drain_unsynced(const struct drain_ring *drain)
-{
-    return !drain->stopped && drain->written != drain->durable;
-}
 
 static bool drain_write_all(struct drain_thread *thread)
 {
@@ -169,23 +164,16 @@ static bool drain_write_all(struct drain_thread *thread)
     return bytes != 0;
 }
 
-/* Group commit: when one ring's turn has come, every ring that has written something is synced in the same round. */
+/* Group commit: when one ring's turn has come, every ring that may be synced at any time is synced in the same round. */
 static bool drain_sync_all(struct drain_thread *thread, uint64_t *ret_due_ns)
 {
     uint64_t now_ns = shm_now_ns();
     bool due = false;
     *ret_due_ns = UINT64_MAX;
-    for (uint32_t i = 0; i < thread->count && !due; i++) {
-        const struct drain_ring *drain = thread->rings[i];
-        if (!drain_unsynced(drain))
-            continue;
-        uint64_t due_ns = drain->unsynced_ns + DRAIN_COLLECT_NS;
-        due = drain->wanted || now_ns >= due_ns || drain->written - drain->durable >= drain->batch_bytes;
-        if (due_ns < *ret_due_ns)
-            *ret_due_ns = due_ns;
-    }
+    for (uint32_t i = 0; i < thread->count; i++)
+        due |= drain_ring_sync_due(thread->rings[i], false, now_ns, ret_due_ns);
     for (uint32_t i = 0; i < thread->count && due; i++) {
-        if (drain_unsynced(thread->rings[i]))
+        if (drain_ring_sync_due(thread->rings[i], true, now_ns, ret_due_ns))
             drain_ring_sync(thread->rings[i]);
     }
     return due;

@@ -2,7 +2,8 @@
 /*
  * Invariants, at any instruction:
  *   1. control.durable <= what is synced: it is stored after journal_sync() returned 0 for all below it.
- *   2. control.drained <= control.durable: memory is given up only for what is safe.
+ *   2. control.drained <= control.durable: memory is given up only for what is safe; where the ring is never synced for, it is
+ *      control.drained <= control.written. Whoever takes over then secures what lies between before it goes on (binding.c).
  *   3. control.lease <= the lease in the journal's meta: it is stored after journal_set_meta() returned 0.
  *   4. after a failed write or sync nothing of 1 to 3 is raised again, and control.journal_error says why. Where a file could
  *      not be made for want of room, nothing was written: it is tried again, and control.journal_error says that too.
@@ -200,11 +201,31 @@ static int64_t drain_copy(struct drain_ring *drain, struct drain_buffer *buffer)
     return r < 0 ? r : (int64_t)copy.bytes;
 }
 
+/* Synced at the latest when so much is not. A sync costs less than waiting publishers do: it is never put off until memory is
+ * short. Where nobody waits for it, it bounds what a recovery has to read. */
+static uint64_t drain_batch_bytes(const struct drain_ring *drain)
+{
+    if (drain->policy.sync == POLICY_SYNC_NEVER)
+        return (JOURNAL_FILES_MAX / 2ull) << drain->binding->meta.geometry.segment_shift;
+    uint64_t bytes = drain->binding->memory_bytes / 4;
+    return bytes < DRAIN_BATCH_BYTES ? bytes : DRAIN_BATCH_BYTES;
+}
+
+/* How far memory may be reclaimed: see invariant 2. It never goes back: the policy may have changed meanwhile. */
+static void drain_give_up_memory(struct drain_ring *drain)
+{
+    struct ring_control *control = drain_view(drain)->control;
+    uint64_t drained = drain->policy.sync == POLICY_SYNC_NEVER ? drain->written : drain->durable;
+    if (drained > drain->drained)
+        drain->drained = drained;
+    mem_store_release(&control->drained, drain->drained); /* E8 progress */
+}
+
 /* -- writing -------------------------------------------------------------------------------------------------------- */
 
 /*
  * Only those are woken who wait for no more than this: to wake one that waits for the sync takes as long as half of it, and
- * would have to be done again.
+ * would have to be done again. Where memory is given up now, whoever waits for room is woken too.
  */
 static int drain_written_step(void *argument)
 {
@@ -213,6 +234,8 @@ static int drain_written_step(void *argument)
     struct ring_control *control = view->control;
     uint64_t before = mem_load_relaxed(&control->written);
     mem_store_release(&control->written, drain->written); /* E8 progress */
+    if (drain->policy.sync == POLICY_SYNC_NEVER)
+        drain_give_up_memory(drain);
     uint64_t visible = mem_load_acquire(&control->visible);
     if (visible < drain->written)
         mem_swap(&control->visible, visible, drain->written); /* a hint: who raced us knew as much */
@@ -220,10 +243,39 @@ static int drain_written_step(void *argument)
         mem_fence_full(); /* E6 sleep */
     else
         mem_fence_light(); /* E6 sleep */
-    if (mem_load_acquire(&control->written_want) > before &&
+    bool room = drain->policy.sync == POLICY_SYNC_NEVER;
+    if ((room || mem_load_acquire(&control->written_want) > before) &&
         ring_bell_news(view, &control->progress, &control->progress_want))
         shm_wake_all(bell_futex(&control->progress.seq));
     return 0;
+}
+
+static int drain_durable_step(void *argument)
+{
+    struct drain_ring *drain = argument;
+    struct ring_view *view = drain_view(drain);
+    struct ring_control *control = view->control;
+    mem_store_release(&control->durable, drain->durable); /* E8 progress */
+    drain_give_up_memory(drain);
+    mem_store_release(&control->lease, drain->binding->meta.lease); /* E8 progress */
+    if (ring_bell_news(view, &control->progress, &control->progress_want))
+        shm_wake_all(bell_futex(&control->progress.seq));
+    return 0;
+}
+
+static void drain_tell(struct drain_ring *drain)
+{
+    if (guard_run(drain_durable_step, drain) < 0)
+        drain_hurt(drain);
+}
+
+static void drain_lease(struct drain_ring *drain)
+{
+    int r = binding_lease(drain->binding, drain->drained, drain->durable);
+    if (r < 0)
+        drain_failed(drain, r, "leasing positions failed");
+    else if (r > 0)
+        drain_tell(drain);
 }
 
 static bool drain_write_run(struct drain_ring *drain, struct drain_buffer *buffer, uint64_t bytes, uint64_t now_ns)
@@ -252,6 +304,8 @@ static bool drain_write_run(struct drain_ring *drain, struct drain_buffer *buffe
         drain_hurt(drain);
         return false;
     }
+    if (drain->policy.sync == POLICY_SYNC_NEVER && damaged == 0)
+        drain_lease(drain);
     if (damaged < 0) {
         if (drain->written != drain->durable)
             drain_ring_sync(drain);
@@ -261,8 +315,6 @@ static bool drain_write_run(struct drain_ring *drain, struct drain_buffer *buffe
     }
     return true;
 }
-
-static void drain_lease(struct drain_ring *drain);
 
 static int drain_wishes_step(void *argument)
 {
@@ -286,7 +338,7 @@ uint64_t drain_ring_write(struct drain_ring *drain, struct drain_buffer *buffer,
     uint64_t total = 0;
     if (drain->held_up && !drain_try_again(drain, now_ns))
         return 0;
-    while (!drain->stopped && total < limit && drain->written - drain->durable < drain->batch_bytes) {
+    while (!drain->stopped && total < limit && drain->written - drain->durable < drain_batch_bytes(drain)) {
         int64_t bytes = drain_copy(drain, buffer);
         if (bytes < 0) {
             drain_failed(drain, (int)bytes,
@@ -310,32 +362,20 @@ uint64_t drain_ring_write(struct drain_ring *drain, struct drain_buffer *buffer,
 
 /* -- syncing -------------------------------------------------------------------------------------------------------- */
 
-static int drain_durable_step(void *argument)
+bool drain_ring_sync_due(const struct drain_ring *drain, bool others, uint64_t now_ns, uint64_t *due_ns)
 {
-    struct drain_ring *drain = argument;
-    struct ring_view *view = drain_view(drain);
-    struct ring_control *control = view->control;
-    mem_store_release(&control->durable, drain->durable);           /* E8 progress */
-    mem_store_release(&control->drained, drain->durable);           /* E8 progress */
-    mem_store_release(&control->lease, drain->binding->meta.lease); /* E8 progress */
-    if (ring_bell_news(view, &control->progress, &control->progress_want))
-        shm_wake_all(bell_futex(&control->progress.seq));
-    return 0;
-}
-
-static void drain_tell(struct drain_ring *drain)
-{
-    if (guard_run(drain_durable_step, drain) < 0)
-        drain_hurt(drain);
-}
-
-static void drain_lease(struct drain_ring *drain)
-{
-    int r = binding_lease(drain->binding, drain->durable);
-    if (r < 0)
-        drain_failed(drain, r, "leasing positions failed");
-    else if (r > 0)
-        drain_tell(drain);
+    if (drain->stopped || drain->written == drain->durable)
+        return false;
+    if (drain->written - drain->durable >= drain_batch_bytes(drain))
+        return true;
+    if (drain->policy.sync == POLICY_SYNC_NEVER)
+        return false;
+    bool always = drain->policy.sync == POLICY_SYNC_ALWAYS;
+    uint64_t collect_ms = always ? POLICY_COLLECT_MS : drain->policy.sync_interval_ms;
+    uint64_t ring_due_ns = drain->unsynced_ns + collect_ms * 1000000;
+    if (ring_due_ns < *due_ns)
+        *due_ns = ring_due_ns;
+    return now_ns >= ring_due_ns || (always && (drain->wanted || others));
 }
 
 void drain_ring_sync(struct drain_ring *drain)
@@ -403,15 +443,31 @@ bool drain_ring_ask(struct drain_ring *drain)
 
 /* -- from beginning to end ------------------------------------------------------------------------------------------- */
 
+static int drain_learn_step(void *argument)
+{
+    const struct drain_ring *drain = argument;
+    const struct policy *policy = &drain->policy;
+    static const uint64_t words[] = {[POLICY_SYNC_ALWAYS] = RING_SYNC_ALWAYS,
+                                     [POLICY_SYNC_INTERVAL] = RING_SYNC_INTERVAL,
+                                     [POLICY_SYNC_NEVER] = RING_SYNC_NEVER};
+    uint64_t interval_ms = policy->sync == POLICY_SYNC_INTERVAL ? policy->sync_interval_ms : 0;
+    mem_store_release(&drain_view(drain)->control->sync, words[policy->sync] | interval_ms << 8);
+    return 0;
+}
+
+void drain_ring_learn(struct drain_ring *drain)
+{
+    if (!drain->stopped && guard_run(drain_learn_step, drain) < 0)
+        drain_hurt(drain);
+}
+
 void drain_ring_begin(struct drain_ring *drain)
 {
     drain->binding = drain->ring->binding;
     drain->reader.view = drain_view(drain);
     drain->written = drain->durable = drain->binding->durable;
-    /* A sync costs less than waiting publishers do: it is never put off until memory is short. */
-    drain->batch_bytes = drain->binding->memory_bytes / 4;
-    if (drain->batch_bytes > DRAIN_BATCH_BYTES)
-        drain->batch_bytes = DRAIN_BATCH_BYTES;
+    drain->drained = drain->binding->durable;
+    drain_ring_learn(drain);
     drain_lease(drain);
 }
 
@@ -453,7 +509,7 @@ void drain_ring_finish(struct drain_ring *drain, struct drain_buffer *buffer, ui
         uint64_t now_ns = shm_now_ns();
         uint64_t bytes = 0;
         if (drain->written < end.position && now_ns < deadline_ns)
-            bytes = drain_ring_write(drain, buffer, drain->batch_bytes, now_ns);
+            bytes = drain_ring_write(drain, buffer, drain_batch_bytes(drain), now_ns);
         if (drain->stopped)
             break;
         if (drain->written != drain->durable)

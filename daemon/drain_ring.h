@@ -19,9 +19,9 @@ struct drain_ring {
     struct ring_reader_state reader;
     uint64_t written;     /* behind what was given to the kernel */
     uint64_t durable;     /* behind what was synced */
+    uint64_t drained;     /* memory below it may be reclaimed */
     uint64_t unsynced_ns; /* since when something waits for a sync; only while written != durable */
     uint64_t quiet_ns;    /* since when nothing was found; 0: something was */
-    uint64_t batch_bytes; /* synced at the latest when so much is not */
     uint32_t work_seq;    /* low half of control.work.seq, read before the last look */
     bool wanted;          /* somebody waits for progress */
     bool pending;         /* somebody has a claim at or past our position */
@@ -34,6 +34,8 @@ struct drain_ring {
 
 /* drain->ring and drain->policy are set, all else zero; the ring is bound. */
 void drain_ring_begin(struct drain_ring *drain);
+/* drain->policy has changed. */
+void drain_ring_learn(struct drain_ring *drain);
 /* Closes the journal and frees; the ring's reference stays the caller's. */
 void drain_ring_close(struct drain_ring *drain);
 /* The same, and takes the journal away. */
@@ -41,6 +43,11 @@ void drain_ring_discard(struct drain_ring *drain, const struct place *place);
 
 /* Copies what was committed, up to about `limit` bytes, and writes it. Returns how much; 0: nothing now, or stopped. */
 uint64_t drain_ring_write(struct drain_ring *drain, struct drain_buffer *buffer, uint64_t limit, uint64_t now_ns);
+/*
+ * Is it time for a sync? `others`: another ring of this thread has one. Where it is not yet, *due_ns is lowered to when it will
+ * be, if nothing else happens.
+ */
+bool drain_ring_sync_due(const struct drain_ring *drain, bool others, uint64_t now_ns, uint64_t *due_ns);
 /* Syncs what was written, tells everyone, and leases ahead. */
 void drain_ring_sync(struct drain_ring *drain);
 /* When nothing was found for a while: is a dead one's claim in the way? True: it was, and is repaired. */

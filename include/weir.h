@@ -135,6 +135,14 @@ int weir_ring_create(const char *bus, const char *name, const struct weir_ring_o
  */
 int weir_ring_remove(const char *bus, const char *name, int force, int keep_journal);
 
+/* When weird syncs a journal, as its configuration says; weird.conf(5). */
+enum weir_sync {
+    WEIR_SYNC_NONE = 0,     /* there is no journal, or weird has not served it yet */
+    WEIR_SYNC_ALWAYS = 1,   /* at once for whoever waits for a confirm */
+    WEIR_SYNC_INTERVAL = 2, /* at most every so many milliseconds */
+    WEIR_SYNC_NEVER = 3     /* the kernel writes when it likes */
+};
+
 struct weir_ring_info {
     size_t size; /* set to sizeof(struct weir_ring_info) before the call */
     int exclusive, journaled, when_full, fenced;
@@ -151,6 +159,8 @@ struct weir_ring_info {
     uint64_t end_position;    /* behind the last claim */
     uint64_t visible, written, durable, lease;
     int journal_error;                       /* errno that stopped the journal, or holds it up; 0: none */
+    int sync;                                /* enum weir_sync */
+    uint32_t sync_interval_ms;               /* WEIR_SYNC_INTERVAL */
     int journal_retries;                     /* 1: it holds it up, and weird tries again; 0: the journal has stopped */
     int daemon_alive;                        /* 1: weird serves this ring; 0: it does not; -1: no right to ask */
     uint64_t refused_count, refused_last_ns; /* by drop-new */

@@ -43,6 +43,9 @@ struct journal_meta {
 
 struct journal_writer;
 
+/* Segment files that one writer keeps open: what was written since the last sync, and the next one. */
+#define JOURNAL_FILES_MAX 32u
+
 /*
  * Makes DIR/NAME and its meta, durably (file and directories synced). -EEXIST: it is there. The caller sees to it that one
  * process at a time makes and removes journals in a directory. Files belong to meta's uid and gid where that may be done;

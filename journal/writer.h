@@ -11,9 +11,6 @@
 #include "journal/journal.h"
 #include "journal/meta.h"
 
-/* Segment files that one writer keeps open: what was written since the last sync, and the next one. */
-#define JOURNAL_FILES_MAX 32u
-
 struct journal_file {
     int fd;
     uint64_t segment;
