@@ -16,9 +16,12 @@ struct bench_options {
     const char *only;  /* cases whose name has this in it; NULL: all */
     const char *bus;   /* directory on tmpfs that the bench may fill, made and removed by the caller */
     const char *weird; /* path of the daemon */
-    double seconds;    /* for all of it, about; 0: 90 */
-    int json;          /* one object a line, else a table */
-    const int *cpus;   /* the processors to use, two at least; cpu_count 0: all that are allowed */
+    const char
+        *journal_dir; /* where journals are made, and removed; NULL: $TMPDIR where that is a disk, else /var/tmp */
+    uint64_t journal_bytes; /* that a round of a bench of journals writes; 0: 512 MiB, recover 1 GiB */
+    double seconds;         /* for all of it, about; 0: 90 */
+    int json;               /* one object a line, else a table */
+    const int *cpus;        /* the processors to use, two at least; cpu_count 0: all that are allowed */
     size_t cpu_count;
     const char *hgrm;  /* directory for percentile distributions, NAME.hgrm; NULL: none */
     const char *plot;  /* SVG file of the round trips' distributions, drawn by gnuplot; NULL: none */

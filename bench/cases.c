@@ -34,9 +34,9 @@ struct mark {
     uint64_t sequence, publisher;
 };
 
-static int say(int r, const char *what)
+int case_say(int r, const char *what)
 {
-    if (r < 0)
+    if (r < 0 && r != -EINTR)
         fprintf(stderr, "weir: bench: %s: %s %s\n", what, weir_strerror(r), weir_last_error());
     return r;
 }
@@ -59,7 +59,7 @@ static int make_ring(const char *bus, const struct case_shape *shape, const char
         options.memory_limit_bytes =
             shape->set_bytes - more * (shape->segment_bytes ? shape->segment_bytes : 256u << 10);
     }
-    return say(weir_ring_create(bus, name, &options), name);
+    return case_say(weir_ring_create(bus, name, &options), name);
 }
 
 static int open_sub(const struct work *work, const char *name, int64_t spin_ns, struct weir_sub **ret_sub)
@@ -67,12 +67,12 @@ static int open_sub(const struct work *work, const char *name, int64_t spin_ns, 
     struct weir_sub_options options = WEIR_SUB_OPTIONS_INIT;
     options.gating = 1;
     options.spin_ns = spin_ns;
-    return say(weir_sub_open(work->bus, name, &options, ret_sub), name);
+    return case_say(weir_sub_open(work->bus, name, &options, ret_sub), name);
 }
 
 static int open_pub(const struct work *work, const char *name, struct weir_pub **ret_pub)
 {
-    return say(weir_pub_open(work->bus, name, NULL, ret_pub), name);
+    return case_say(weir_pub_open(work->bus, name, NULL, ret_pub), name);
 }
 
 static int run(struct pair *pair, size_t children, int (*parent)(struct pair *, void *),
@@ -84,7 +84,7 @@ static int run(struct pair *pair, size_t children, int (*parent)(struct pair *, 
     if (r == 0 && !(work->buffer = calloc(1, at_least_one(work->shape->payload_bytes))))
         r = -ENOMEM;
     if (r == 0)
-        r = say(pair_run(pair, children, parent, child, work), "processes of a case");
+        r = case_say(pair_run(pair, children, parent, child, work), "processes of a case");
     free(work->buffer);
     weir_ring_remove(work->bus, FORTH, 1, 0);
     weir_ring_remove(work->bus, BACK, 1, 0);
@@ -106,10 +106,10 @@ static int round_trip_child(struct pair *pair, size_t index, void *ctx)
     for (uint64_t i = 0; i < work->count; i++) {
         int r = weir_sub_next(sub, WEIR_FOREVER, &message);
         if (r < 0 || message.data_bytes != bytes)
-            return say(r, "next");
+            return case_say(r, "next");
         memcpy(work->buffer, message.data, bytes);
         if ((r = weir_pub_send(pub, work->buffer, bytes, WEIR_FOREVER, NULL)) < 0)
-            return say(r, "send");
+            return case_say(r, "send");
     }
     weir_sub_close(sub);
     weir_pub_close(pub);
@@ -142,7 +142,7 @@ static int round_trip_parent(struct pair *pair, void *ctx)
     }
     weir_sub_close(sub);
     weir_pub_close(pub);
-    return say(r, "round trip");
+    return case_say(r, "round trip");
 }
 
 int case_round_trip(struct pair *pair, const char *bus, const struct case_shape *shape, size_t trips,
@@ -166,7 +166,7 @@ static int open_loop_child(struct pair *pair, size_t index, void *ctx)
         uint64_t due;
         int r = weir_sub_next(sub, WEIR_FOREVER, &message);
         if (r < 0 || message.data_bytes != work->shape->payload_bytes)
-            return say(r, "next");
+            return case_say(r, "next");
         memcpy(&due, message.data, sizeof due);
         histogram_add(&pair->shared->histogram, bench_ticks() - due);
     }
@@ -192,7 +192,7 @@ static int open_loop_parent(struct pair *pair, void *ctx)
         r = weir_pub_send(pub, work->buffer, work->shape->payload_bytes, WEIR_FOREVER, NULL);
     }
     weir_pub_close(pub);
-    return say(r, "send");
+    return case_say(r, "send");
 }
 
 int case_open_loop(struct pair *pair, const char *bus, const struct case_shape *shape, double seconds,
@@ -246,7 +246,7 @@ static int send_all(struct weir_pub *pub, const struct work *work, uint64_t publ
         }
         mark.sequence += count;
     }
-    return say(r, "send");
+    return case_say(r, "send");
 }
 
 /* Takes one message the way the case wants it; counts[] is how many of each publisher were seen. */
@@ -278,11 +278,11 @@ static int take_all(struct work *work, struct weir_sub *sub, size_t publishers)
     for (uint64_t left = work->count * publishers; left > 0;) {
         int count = weir_sub_next_batch(sub, messages, BATCH, WEIR_FOREVER);
         if (count < 0)
-            return say(count, "next");
+            return case_say(count, "next");
         for (int k = 0; k < count; k++, left--) {
             int r = take(work, &messages[k], counts, publishers);
             if (r < 0)
-                return say(r, "order");
+                return case_say(r, "order");
         }
         for (size_t i = 0; i < publishers && work->fairness == 0; i++)
             if (counts[i] == work->count)
@@ -379,7 +379,7 @@ static int open_epoll(struct weir_sub *sub, int *ret_epoll)
 {
     struct epoll_event event = {.events = EPOLLIN};
     struct weir_message message;
-    int fd, r = say(weir_sub_fd(sub, &fd), "fd");
+    int fd, r = case_say(weir_sub_fd(sub, &fd), "fd");
     if (r < 0)
         return r;
     int epoll = epoll_create1(EPOLL_CLOEXEC);
@@ -416,7 +416,7 @@ static int wakeup_child(struct pair *pair, size_t index, void *ctx)
         mem_store_release(&pair->shared->stamp_ns, bench_now_ns());
         mem_store_release(&pair->shared->read, i + 1);
         if (r < 0)
-            return say(r, "next");
+            return case_say(r, "next");
     }
     if (epoll >= 0)
         close(epoll);
@@ -436,7 +436,7 @@ static int wakeup_parent(struct pair *pair, void *ctx)
         uint64_t start = bench_now_ns();
         int r = weir_pub_send(pub, &i, sizeof i, WEIR_FOREVER, NULL);
         if (r < 0)
-            return say(r, "send");
+            return case_say(r, "send");
         while (mem_load_acquire(&pair->shared->read) != i + 1)
             ;
         histogram_add(work->histogram, mem_load_acquire(&pair->shared->stamp_ns) - start);
@@ -467,7 +467,7 @@ static int roll_over_child(struct pair *pair, size_t index, void *ctx)
     for (uint64_t i = 0; i < work->count && r == 0; i++)
         r = weir_sub_next(sub, WEIR_FOREVER, &message);
     weir_sub_close(sub);
-    return say(r, "next");
+    return case_say(r, "next");
 }
 
 static int roll_over_parent(struct pair *pair, void *ctx)
@@ -478,7 +478,7 @@ static int roll_over_parent(struct pair *pair, void *ctx)
     struct weir_pub *pub;
     if (open_pub(work, FORTH, &pub) < 0)
         return -EIO;
-    int r = say(weir_ring_inspect(work->bus, FORTH, &info), FORTH);
+    int r = case_say(weir_ring_inspect(work->bus, FORTH, &info), FORTH);
     uint64_t segment = UINT64_MAX;
     for (uint64_t i = 0; i < work->count && r == 0; i++) {
         uint64_t position, start = bench_ticks();
@@ -489,7 +489,7 @@ static int roll_over_parent(struct pair *pair, void *ctx)
         segment = position / info.segment_bytes;
     }
     weir_pub_close(pub);
-    return say(r, "send");
+    return case_say(r, "send");
 }
 
 int case_roll_over(struct pair *pair, const char *bus, const struct case_shape *shape, uint64_t messages,
@@ -523,7 +523,7 @@ static int idle_child(struct pair *pair, size_t index, void *ctx)
     mem_store_release(&pair->shared->stamp_ns, (uint64_t)((cpu_seconds(RUSAGE_SELF) - before) * 1e9));
     mem_store_release(&pair->shared->read, 1);
     weir_sub_close(sub);
-    return r == -ETIMEDOUT ? 0 : say(r, "next");
+    return r == -ETIMEDOUT ? 0 : case_say(r, "next");
 }
 
 static void rest_ms(long ms)
@@ -575,14 +575,14 @@ static int measure_daemon(const char *bus, pid_t pid, double seconds, double *re
 {
     struct weir_ring_options options = WEIR_RING_OPTIONS_INIT;
     struct weir_pub *pub = NULL;
-    int r = say(weir_ring_create(bus, FORTH, &options), FORTH);
+    int r = case_say(weir_ring_create(bus, FORTH, &options), FORTH);
     if (r == 0)
-        r = say(weir_pub_open(bus, FORTH, NULL, &pub), FORTH);
+        r = case_say(weir_pub_open(bus, FORTH, NULL, &pub), FORTH);
     uint64_t position;
     if (r == 0)
         r = weir_pub_send(pub, "x", 1, 0, &position);
     if (r == 0) /* then it has started, found the ring, and is through */
-        r = say(weir_pub_wait(pub, position, WEIR_DURABLE, 10000000000), "the daemon");
+        r = case_say(weir_pub_wait(pub, position, WEIR_DURABLE, 10000000000), "the daemon");
     double before = process_seconds(pid);
     rest_ms((long)(seconds * 1000));
     double after = process_seconds(pid);
@@ -594,13 +594,13 @@ static int measure_daemon(const char *bus, pid_t pid, double seconds, double *re
     return r;
 }
 
-int case_idle_daemon(const char *bus, const char *weird, double seconds, double *ret_share)
+int case_idle_daemon(struct site *site, double seconds, double *ret_share)
 {
     struct bench_daemon daemon;
-    int r = bench_daemon_start(&daemon, bus, weird);
+    int r = bench_daemon_start(&daemon, site, -1, 0);
     if (r < 0)
         return r;
-    r = measure_daemon(bus, daemon.pid, seconds, ret_share);
+    r = measure_daemon(site->bus, daemon.pid, seconds, ret_share);
     bench_daemon_stop(&daemon);
-    return say(r, weird);
+    return r;
 }

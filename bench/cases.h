@@ -4,6 +4,7 @@
 #define WEIR_BENCH_CASES_H
 
 #include "bench/limits.h"
+#include "bench/site.h"
 
 enum case_way { CASE_COPY, CASE_IN_PLACE, CASE_BATCH };
 
@@ -17,7 +18,12 @@ struct case_shape {
     double rate;                    /* open loop: messages a second */
     int asleep, daemon;             /* repair: the subscriber does not spin; a daemon serves the ring */
     int epoll;                      /* wakeup: it sleeps in epoll_wait() on weir_sub_fd() */
+    uint64_t memory_bytes;          /* journaled rings: what may wait for the disk; 0: default */
+    size_t rings;                   /* drain: 0: one */
 };
+
+/* Passes r on; says on stderr what failed, unless it was a signal that asks the bench to end. */
+int case_say(int r, const char *what);
 
 /* Round trips over two rings, one each way; the payload copied in and out on both sides. Adds ticks. */
 int case_round_trip(struct pair *pair, const char *bus, const struct case_shape *shape, size_t trips,
@@ -45,13 +51,13 @@ int case_roll_over(struct pair *pair, const char *bus, const struct case_shape *
                    struct histogram *rolls, struct histogram *others);
 /*
  * From the moment that the kernel drops the lock of a publisher that was killed with a claim open, to the receipt of the
- * record behind that claim. Adds nanoseconds. `weird`: path of the daemon.
+ * record behind that claim. Adds nanoseconds.
  */
-int case_repair(struct pair *pair, const char *bus, const char *weird, const struct case_shape *shape, size_t deaths,
+int case_repair(struct pair *pair, struct site *site, const struct case_shape *shape, size_t deaths,
                 struct histogram *histogram);
 /* Share of a core that a subscriber uses that is blocked for `seconds`. */
 int case_idle(struct pair *pair, const char *bus, const struct case_shape *shape, double seconds, double *ret_share);
-/* Share of a core that the daemon uses that has a ring and nothing to do. `weird`: its path. */
-int case_idle_daemon(const char *bus, const char *weird, double seconds, double *ret_share);
+/* Share of a core that the daemon uses that has a ring and nothing to do. */
+int case_idle_daemon(struct site *site, double seconds, double *ret_share);
 
 #endif

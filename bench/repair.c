@@ -29,13 +29,6 @@ struct work {
     int locks; /* the ring's lock file */
 };
 
-static int say(int r, const char *what)
-{
-    if (r < 0)
-        fprintf(stderr, "weir: bench: %s: %s %s\n", what, weir_strerror(r), weir_last_error());
-    return r;
-}
-
 static int read_along(struct pair *pair, size_t index, void *ctx)
 {
     const struct work *work = ctx;
@@ -44,7 +37,7 @@ static int read_along(struct pair *pair, size_t index, void *ctx)
     options.spin_ns = work->shape->asleep ? 0 : WEIR_FOREVER;
     struct weir_message message;
     struct weir_sub *sub;
-    if (say(weir_sub_open(work->bus, RING, &options, &sub), RING) < 0)
+    if (case_say(weir_sub_open(work->bus, RING, &options, &sub), RING) < 0)
         return -EIO;
     pair_child_ready(pair, index);
     int r = 0;
@@ -54,7 +47,7 @@ static int read_along(struct pair *pair, size_t index, void *ctx)
         mem_store_release(&pair->shared->read, i + 1);
     }
     weir_sub_close(sub);
-    return say(r, "next");
+    return case_say(r, "next");
 }
 
 /* Claims, says so, and waits to be killed. */
@@ -66,8 +59,8 @@ static pid_t start_victim(struct pair *pair, const struct work *work, uint64_t n
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     struct weir_pub *pub;
     void *data;
-    if (say(weir_pub_open(work->bus, RING, NULL, &pub), RING) < 0 ||
-        say(weir_pub_claim(pub, 48, NULL, 0, &data), "claim") < 0)
+    if (case_say(weir_pub_open(work->bus, RING, NULL, &pub), RING) < 0 ||
+        case_say(weir_pub_claim(pub, 48, NULL, 0, &data), "claim") < 0)
         _exit(1);
     mem_store_release(&pair->shared->written, number);
     for (;;)
@@ -105,11 +98,11 @@ static int wait_for(const struct mem_u64 *word, uint64_t value)
 static int kill_and_time(struct pair *pair, struct work *work, pid_t victim, uint64_t number)
 {
     struct wanted wanted = {.pid = (uint64_t)victim};
-    int r = say(wait_for(&pair->shared->written, number), "a publisher to kill");
+    int r = case_say(wait_for(&pair->shared->written, number), "a publisher to kill");
     if (r == 0 && weir_ring_participants(work->bus, RING, find_publisher, &wanted) != 1)
         r = -ESRCH;
     if (r == 0)
-        r = say(weir_pub_send(work->pub, &number, sizeof number, 0, NULL), "send");
+        r = case_say(weir_pub_send(work->pub, &number, sizeof number, 0, NULL), "send");
     if (r < 0)
         return r;
     struct timespec rest = {0, (long)(300 + number * 977 % SLEEP_BOUND_US) * 1000};
@@ -120,7 +113,7 @@ static int kill_and_time(struct pair *pair, struct work *work, pid_t victim, uin
         sched_yield(); /* it dies on this processor */
         dead = bench_now_ns();
     }
-    r = say(wait_for(&pair->shared->read, number), "a repair");
+    r = case_say(wait_for(&pair->shared->read, number), "a repair");
     uint64_t repaired = mem_load_acquire(&pair->shared->stamp_ns);
     if (r == 0)
         histogram_add(work->histogram, repaired > dead ? repaired - dead : 0);
@@ -148,13 +141,13 @@ static int run(struct pair *pair, struct work *work)
     snprintf(path, sizeof path, "%s/" RING "/locks", work->bus);
     work->locks = open(path, O_RDONLY | O_CLOEXEC);
     if (work->locks < 0)
-        return say(-errno, path);
+        return case_say(-errno, path);
     uint64_t position;
-    int r = say(weir_pub_open(work->bus, RING, NULL, &work->pub), RING);
+    int r = case_say(weir_pub_open(work->bus, RING, NULL, &work->pub), RING);
     if (r == 0)
-        r = say(weir_pub_send(work->pub, "x", 1, 0, &position), "send");
+        r = case_say(weir_pub_send(work->pub, "x", 1, 0, &position), "send");
     if (r == 0 && work->shape->daemon) /* then it has found the ring */
-        r = say(weir_pub_wait(work->pub, position, WEIR_DURABLE, PATIENCE_NS), "the daemon");
+        r = case_say(weir_pub_wait(work->pub, position, WEIR_DURABLE, PATIENCE_NS), "the daemon");
     if (r == 0)
         r = pair_run(pair, 1, kill_all, read_along, work);
     weir_pub_close(work->pub);
@@ -162,21 +155,19 @@ static int run(struct pair *pair, struct work *work)
     return r;
 }
 
-int case_repair(struct pair *pair, const char *bus, const char *weird, const struct case_shape *shape, size_t deaths,
+int case_repair(struct pair *pair, struct site *site, const struct case_shape *shape, size_t deaths,
                 struct histogram *histogram)
 {
-    struct work work = {.bus = bus, .shape = shape, .deaths = deaths, .histogram = histogram};
+    struct work work = {.bus = site->bus, .shape = shape, .deaths = deaths, .histogram = histogram};
     struct weir_ring_options options = WEIR_RING_OPTIONS_INIT;
-    struct bench_daemon daemon;
+    struct bench_daemon daemon = {0};
     options.journaled = shape->daemon;
-    int r = say(weir_ring_create(bus, RING, &options), RING);
+    int r = case_say(weir_ring_create(site->bus, RING, &options), RING);
     if (r == 0 && shape->daemon)
-        r = bench_daemon_start(&daemon, bus, weird);
-    if (r == 0) {
+        r = bench_daemon_start(&daemon, site, -1, 0);
+    if (r == 0)
         r = run(pair, &work);
-        if (shape->daemon)
-            bench_daemon_stop(&daemon);
-    }
-    weir_ring_remove(bus, RING, 1, 0);
+    bench_daemon_stop(&daemon);
+    weir_ring_remove(site->bus, RING, 1, 1);
     return r;
 }

@@ -84,6 +84,10 @@ static void print_json(const struct report_row *row, int ok)
         printf("\"budget\":%.4g,\"within\":%s,", row->budget, ok ? "true" : "false");
     else
         printf("\"budget\":null,\"within\":null,");
+    if (row->disk)
+        printf("\"disk\":\"%s\",", row->disk);
+    else
+        printf("\"disk\":null,");
     printf("\"rounds\":%zu,\"kernel\":\"%s\",\"machine\":\"%s\",\"processor\":\"%s\",\"processors\":%ld,\"governor\":"
            "\"%s\"}\n",
            row->rounds, machine.release, machine.machine, processor(), sysconf(_SC_NPROCESSORS_ONLN), governor());

@@ -11,6 +11,7 @@ struct report_row {
     const char *metric; /* of its figures: "p50"; NULL: it has one */
     const char *place;  /* "near", "far", "" */
     const char *unit;
+    const char *disk;    /* file system of the journals: "ext4"; NULL: there were none */
     double value, limit; /* medians; limit 0: none */
     double ratio;        /* median of the paired ratios; 0: none */
     double budget;       /* of the ratio where there is a limit, else of the value; 0: none */

@@ -10,16 +10,17 @@
 #include <weir.h>
 
 #include "bench/bench.h"
+#include "bench/site.h"
 #include "cli/command.h"
 #include "cli/output.h"
 #include "cli/programs.h"
 #include "cli/signals.h"
 
 struct bench_arguments {
-    uint64_t seconds;
-    const char *cpus, *only, *hgrm, *plot;
+    uint64_t seconds, journal_bytes;
+    const char *cpus, *only, *hgrm, *plot, *journal_dir;
 };
-static const struct bench_arguments bench_defaults = {90, NULL, NULL, NULL, NULL};
+static const struct bench_arguments bench_defaults = {.seconds = 90};
 static const struct option bench_command_options[] = {
     {"--seconds", "N", OPTION_COUNT, offsetof(struct bench_arguments, seconds), 1, 86400,
      "about how long all of it takes (default: 90)"},
@@ -27,6 +28,10 @@ static const struct option bench_command_options[] = {
      "only the cases whose name has TEXT in it"},
     {"--cpus", "A,B,...", OPTION_TEXT, offsetof(struct bench_arguments, cpus), 0, 0,
      "the processors to use, two at least (default: all that are allowed)"},
+    {"--journal-dir", "DIR", OPTION_TEXT, offsetof(struct bench_arguments, journal_dir), 0, 0,
+     "the disk to use, for journals that are removed (default: $TMPDIR, else /var/tmp)"},
+    {"--journal-bytes", "N", OPTION_COUNT, offsetof(struct bench_arguments, journal_bytes), 1 << 20, 1ull << 40,
+     "how much a round writes to it (default: 512MiB, recover 1GiB)"},
     {"--hgrm", "DIR", OPTION_TEXT, offsetof(struct bench_arguments, hgrm), 0, 0,
      "write the round trips' distributions there, as HdrHistogram's .hgrm files"},
     {"--plot", "FILE", OPTION_TEXT, offsetof(struct bench_arguments, plot), 0, 0,
@@ -92,6 +97,8 @@ static int bench_command_run(const struct call *call)
     struct bench_options options = {.names = call->operands,
                                     .name_count = call->operand_count,
                                     .only = arguments->only,
+                                    .journal_dir = arguments->journal_dir,
+                                    .journal_bytes = arguments->journal_bytes,
                                     .seconds = (double)arguments->seconds,
                                     .json = call->json,
                                     .cpus = cpus,
@@ -125,7 +132,7 @@ static int bench_command_run(const struct call *call)
     options.weird = weird;
     int r = bench_run(&options);
     weir_ring_list(bus, remove_one, bus);
-    rmdir(bus);
+    site_remove(bus); /* a daemon leaves a file */
     if (r == -ENOENT && arguments->only)
         complain("--case: no case has \"%s\" in its name", arguments->only);
     else if (r < 0)
@@ -142,11 +149,12 @@ const struct command bench_command = {
     .defaults = &bench_defaults,
     .arguments_bytes = sizeof bench_defaults,
     .text =
-        "Benches: limit, copy, latency, openloop, throughput, fanout, wakeup, rollover, repair, idle; without names, "
-        "all of them.\n"
+        "Benches: limit, copy, latency, openloop, throughput, fanout, wakeup, rollover, repair, idle, and of "
+        "journals:\n"
+        "drain, confirm, catchup, peak, recover; without names, all of them.\n"
         "Each figure is the median of rounds that were interleaved with the bare machine doing the same; near and far\n"
         "say how the processors lay to each other then. A missed budget is marked; it does not change the exit "
-        "status.\n",
+        "status. Journals take up to 2 GiB of the disk while they are measured.\n",
     .own_bus = 1,
     .run = bench_command_run,
 };
