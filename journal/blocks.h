@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 struct journal_file;
+struct journal_writer;
 
 struct journal_blocks {
     uint8_t *header; /* room for a segment's header block, in front of the stage */
@@ -25,7 +26,7 @@ void journal_blocks_free(struct journal_blocks *blocks);
  * Writes bytes at an offset in the file's segment; what is in their first and last block around them stays. Where the file's
  * header is due, it stands in blocks->header, and is written together with the segment's first bytes.
  */
-int journal_blocks_write(struct journal_blocks *blocks, const struct journal_file *file, uint64_t offset,
+int journal_blocks_write(struct journal_writer *writer, const struct journal_file *file, uint64_t offset,
                          const void *bytes_at, uint64_t bytes);
 
 #endif
