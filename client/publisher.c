@@ -7,9 +7,11 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "client/message.h"
+#include "client/quota.h"
 #include "client/wait.h"
 #include "weir.h"
 
@@ -99,7 +101,7 @@ void weir_pub_close(struct weir_pub *pub)
 
 /* -- room ---------------------------------------------------------------------------------------------------------- */
 
-MEM_COLD static int refuse_new(struct weir_pub *pub, uint64_t sequence)
+MEM_COLD static int refuse(struct weir_pub *pub, uint64_t sequence, const char *why)
 {
     struct ring_publisher *entry = pub->state.entry;
     struct ring_control *control = pub->attachment.view.control;
@@ -109,7 +111,7 @@ MEM_COLD static int refuse_new(struct weir_pub *pub, uint64_t sequence)
     mem_store_relaxed(&entry->refused_last_ns, now);
     mem_add(&control->refused_count, 1);
     mem_store_relaxed(&control->refused_last_ns, now);
-    return fail(-EAGAIN, "the ring is full and drops what is new");
+    return fail(-EAGAIN, "%s", why);
 }
 
 MEM_COLD static int explain_full(struct weir_pub *pub, int error)
@@ -189,21 +191,85 @@ MEM_COLD static int wait_for_room(struct weir_pub *pub, uint32_t units, int64_t 
     return r;
 }
 
-static int claim(struct weir_pub *pub, uint32_t units, uint64_t sequence, int64_t timeout_ns, uint64_t *ret_position)
+static int explain_quota(const struct weir_pub *pub, int error)
+{
+    const struct ring_view *view = &pub->attachment.view;
+    return fail(error, "ring %s takes %llu messages and %llu bytes a second (0: as many as come), and has had them",
+                view->identity.name, (unsigned long long)mem_load_relaxed(&view->control->quota_messages),
+                (unsigned long long)mem_load_relaxed(&view->control->quota_bytes));
+}
+
+/* Waits until the quota lets so much through: in turns, since the ring may be removed, or the quota changed, meanwhile. */
+MEM_COLD static int wait_for_quota(struct weir_pub *pub, const struct quota_amount *amount, uint64_t sequence,
+                                   int64_t *timeout_ns)
 {
     struct ring_view *view = &pub->attachment.view;
-    if (__builtin_expect(mem_load_acquire(&view->control->removed) != 0, 0))
-        return explain_claim(view, -EIDRM); /* nobody would ever read it */
+    struct ring_control *control = view->control;
+    struct wait wait = wait_start(*timeout_ns);
+    uint64_t due_ns;
+    int r = 0;
+    while ((due_ns = quota_take(control, amount, shm_now_ns())) > 0) {
+        if (view->geometry.when_full != RING_BLOCK)
+            return refuse(pub, sequence, "the ring has had its quota");
+        if (*timeout_ns <= 0)
+            return explain_quota(pub, -EAGAIN);
+        int64_t left = wait_left(&wait, due_ns < SLEEP_BOUND_NS ? (int64_t)due_ns : SLEEP_BOUND_NS);
+        if (left == 0) {
+            r = explain_quota(pub, -ETIMEDOUT);
+            break;
+        }
+        if (mem_load_relaxed(&pub->state.entry->waiting_since_ns) == 0)
+            mem_store_relaxed(&pub->state.entry->waiting_since_ns, shm_wall_ns());
+        struct timespec span = {0, (long)left};
+        if (clock_nanosleep(CLOCK_MONOTONIC, 0, &span, NULL) == EINTR) {
+            r = fail(-EINTR, "interrupted while waiting for the ring's quota");
+            break;
+        }
+        if (mem_load_acquire(&control->removed)) {
+            r = explain_claim(view, -EIDRM);
+            break;
+        }
+    }
+    mem_store_relaxed(&pub->state.entry->waiting_since_ns, 0);
+    if (r == 0 && wait.deadline_ns != UINT64_MAX) {
+        *timeout_ns = wait_left(&wait, INT64_MAX);
+    }
+    return r;
+}
+
+static int claim_room(struct weir_pub *pub, uint32_t units, uint64_t sequence, int64_t timeout_ns,
+                      uint64_t *ret_position)
+{
+    struct ring_view *view = &pub->attachment.view;
     int r = ring_claim(&pub->state, units, ret_position);
     if (__builtin_expect(r == 0, 1))
         return 0;
     if (r != -EAGAIN)
         return explain_claim(view, r);
     if (view->geometry.when_full == RING_DROP_NEW)
-        return refuse_new(pub, sequence);
+        return refuse(pub, sequence, "the ring is full and drops what is new");
     if (timeout_ns <= 0)
         return explain_full(pub, -EAGAIN);
     return wait_for_room(pub, units, timeout_ns, ret_position);
+}
+
+/* `count` messages in so many units. */
+static int claim(struct weir_pub *pub, uint32_t units, size_t count, uint64_t sequence, int64_t timeout_ns,
+                 uint64_t *ret_position)
+{
+    struct ring_control *control = pub->attachment.view.control;
+    if (__builtin_expect(mem_load_acquire(&control->removed) != 0, 0))
+        return explain_claim(&pub->attachment.view, -EIDRM); /* nobody would ever read it */
+    if (__builtin_expect(!quota_set(control), 1))
+        return claim_room(pub, units, sequence, timeout_ns, ret_position);
+    struct quota_amount amount = {.messages = count, .bytes = (uint64_t)units << RING_UNIT_SHIFT};
+    int r = wait_for_quota(pub, &amount, sequence, &timeout_ns);
+    if (r < 0)
+        return r;
+    r = claim_room(pub, units, sequence, timeout_ns, ret_position);
+    if (r < 0)
+        quota_give_back(control, &amount);
+    return r;
 }
 
 /* -- send ---------------------------------------------------------------------------------------------------------- */
@@ -282,7 +348,7 @@ MEM_HOT int weir_pub_send(struct weir_pub *pub, const void *data, size_t data_by
     if (units == 0)
         return too_large(pub, data_bytes);
     uint64_t position = 0;
-    r = claim(pub, units, 0, timeout_ns, &position);
+    r = claim(pub, units, 1, 0, timeout_ns, &position);
     if (r < 0)
         return r;
     if (data_bytes)
@@ -333,7 +399,7 @@ MEM_HOT int weir_pub_claim(struct weir_pub *pub, size_t data_bytes, const struct
     uint32_t units = data_bytes > UINT32_MAX ? 0 : ring_units(&pub->attachment.view, (uint64_t)meta_bytes + data_bytes);
     if (units == 0)
         return too_large(pub, (uint64_t)meta_bytes + data_bytes);
-    r = claim(pub, units, meta.sequence, timeout_ns, &pub->claim_position);
+    r = claim(pub, units, 1, meta.sequence, timeout_ns, &pub->claim_position);
     if (r < 0)
         return r;
     uint8_t *body = ring_claim_address(&pub->state) + sizeof(struct ring_record);
@@ -428,7 +494,7 @@ MEM_HOT int weir_pub_send_batch(struct weir_pub *pub, const struct weir_message 
     if (count == 0)
         return fail(-EINVAL, "a batch of nothing");
     if ((r = batch_measure(pub, messages, count, &total, &last_sequence)) < 0 ||
-        (r = claim(pub, total, last_sequence, timeout_ns, &position)) < 0)
+        (r = claim(pub, total, count, last_sequence, timeout_ns, &position)) < 0)
         return r;
     for (size_t i = 0; i < count; i++) {
         const struct weir_message *message = &messages[i];
