@@ -6,14 +6,18 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "daemon/beat.h"
 #include "daemon/bell.h"
 #include "daemon/drain_ring.h"
 #include "daemon/guard.h"
 #include "daemon/log.h"
+#include "daemon/queue.h"
 
 /* A round gives each ring this much before the next one has its turn. */
 #define DRAIN_ROUND_BYTES (4ull << 20)
 #define DRAIN_NAP_MIN_NS 200000ull
+/* To wait for so little costs no more than to come back for it. */
+#define DRAIN_LITTLE_BYTES (64ull << 10)
 /* Publishers are asked to wake us only for naps from here on, so that busy ones never have to. */
 #define DRAIN_NAP_ASK_NS 5000000ull
 /* Whoever publishes rings, and whoever dies before it rings is seen by the supervisor, which wakes us: this is for one that
@@ -29,6 +33,7 @@ struct drain_thread {
     uint32_t number;
     struct mem_u64 bell; /* others wake it */
     struct mem_u64 sleeps;
+    struct beat beat;
 
     /* Its own. */
     uint64_t generation;
@@ -36,6 +41,8 @@ struct drain_thread {
     struct drain_ring **rings;
     uint32_t count, capacity;
     struct drain_buffer buffer;
+    struct jio_queue *queue; /* NULL: each write is waited for */
+    struct journal_flights *flights;
     uint64_t nap_ns;
     uint64_t tended_ns;
 };
@@ -43,6 +50,7 @@ struct drain_thread {
 struct drain_pool {
     const struct place *place;
     struct policies *policies;
+    struct room *room;
     struct registry *registry;
     struct mem_u64 finish;
     uint32_t count;
@@ -77,6 +85,7 @@ static bool drain_take(void *ctx, struct weird_ring *ring)
         return true;
     }
     drain->ring = ring;
+    drain->room = thread->pool->room;
     thread->rings[thread->count++] = drain;
     mem_store_release(&ring->taken, 1);
     return false;
@@ -134,6 +143,7 @@ static void drain_refresh(struct drain_thread *thread)
         thread->generation = generation; /* else memory was short: again in the next round */
     for (uint32_t i = before; i < thread->count; i++) {
         policies_of(thread->pool->policies, thread->rings[i]->ring->name, &thread->rings[i]->policy);
+        thread->rings[i]->flights = thread->flights;
         drain_ring_begin(thread->rings[i]);
     }
 }
@@ -158,9 +168,13 @@ static bool drain_write_all(struct drain_thread *thread)
 {
     uint64_t bytes = 0;
     for (uint32_t i = 0; i < thread->count; i++) {
+        beat_raise(&thread->beat); /* many rings take long, and hang no more than few */
         if (!thread->rings[i]->stopped)
             bytes += drain_ring_write(thread->rings[i], &thread->buffer, DRAIN_ROUND_BYTES, shm_now_ns());
     }
+    /* What is on its way is told when it lands: at once where nothing comes after it. */
+    for (uint32_t i = 0; i < thread->count; i++)
+        drain_ring_settle(thread->rings[i], bytes == 0);
     return bytes != 0;
 }
 
@@ -173,8 +187,13 @@ static bool drain_sync_all(struct drain_thread *thread, uint64_t *ret_due_ns)
     for (uint32_t i = 0; i < thread->count; i++)
         due |= drain_ring_sync_due(thread->rings[i], false, now_ns, ret_due_ns);
     for (uint32_t i = 0; i < thread->count && due; i++) {
-        if (drain_ring_sync_due(thread->rings[i], true, now_ns, ret_due_ns))
-            drain_ring_sync(thread->rings[i]);
+        struct drain_ring *drain = thread->rings[i];
+        drain->syncing = drain_ring_sync_due(drain, true, now_ns, ret_due_ns) && drain_ring_sync_begin(drain);
+    }
+    for (uint32_t i = 0; i < thread->count && due; i++) {
+        if (thread->rings[i]->syncing)
+            drain_ring_sync_end(thread->rings[i]);
+        thread->rings[i]->syncing = false;
     }
     return due;
 }
@@ -191,6 +210,8 @@ static bool drain_tend_all(struct drain_thread *thread)
         struct drain_ring *drain = thread->rings[i];
         if (!drain->stopped)
             drain_ring_checkpoint(drain, now_ns);
+        if (!drain->stopped)
+            drain_ring_retain(drain, now_ns);
         if (!drain->stopped && drain->quiet_ns && now_ns - drain->quiet_ns >= DRAIN_QUIET_NS)
             repaired |= drain_ring_look(drain);
     }
@@ -280,16 +301,34 @@ static void drain_end(struct drain_thread *thread)
         drain_ring_close(thread->rings[i]);
         weird_ring_put(ring);
     }
+    journal_flights_close(thread->flights);
+    queue_close(thread->queue);
     free(thread->rings);
     free(thread->buffer.bytes);
+}
+
+static void drain_open_queue(struct drain_thread *thread)
+{
+    thread->queue = queue_open(false);
+    if (thread->queue && journal_flights_open(thread->queue, DRAIN_LITTLE_BYTES, &thread->flights) < 0) {
+        queue_close(thread->queue);
+        thread->queue = NULL;
+    }
+    if (!thread->queue)
+        log_warning("neither io_uring nor threads for writing are to be had: journals are written one write at a time");
+    else
+        log_debug("journals are written by %s", queue_is_uring(thread->queue) ? "io_uring" : "threads");
 }
 
 static void *drain_main(void *argument)
 {
     struct drain_thread *thread = argument;
     rcu_register_thread();
+    drain_open_queue(thread);
+    beat_begin(&thread->beat);
     thread->nap_ns = DRAIN_NAP_MIN_NS;
     for (;;) {
+        beat_raise(&thread->beat);
         uint32_t bell = (uint32_t)mem_load_acquire(&thread->bell);
         bool finish = mem_load_acquire(&thread->pool->finish);
         drain_refresh(thread);
@@ -331,6 +370,11 @@ int drain_start(struct drain_pool **ret_pool, const struct place *place, struct 
     struct drain_pool *pool = calloc(1, sizeof *pool + count * sizeof pool->threads[0]);
     if (!pool)
         return -ENOMEM;
+    int r = room_open(&pool->room, place->journal_fd, policies);
+    if (r < 0) {
+        free(pool);
+        return r;
+    }
     pool->place = place;
     pool->policies = policies;
     pool->registry = registry;
@@ -340,7 +384,7 @@ int drain_start(struct drain_pool **ret_pool, const struct place *place, struct 
         pool->threads[i].number = i;
     }
     for (uint32_t i = 0; i < count; i++) {
-        int r = drain_create(&pool->threads[i], cpus);
+        r = drain_create(&pool->threads[i], cpus);
         if (r != 0) {
             pool->count = i;
             drain_finish(pool);
@@ -358,10 +402,18 @@ void drain_wake(struct drain_pool *pool, const struct weird_ring *ring)
     bell_ring(&pool->threads[ring->hash % pool->count].bell);
 }
 
-static void drain_wake_all(struct drain_pool *pool)
+void drain_wake_all(struct drain_pool *pool)
 {
     for (uint32_t i = 0; i < pool->count; i++)
         bell_ring(&pool->threads[i].bell);
+}
+
+bool drain_beats(struct drain_pool *pool, uint64_t step_ns)
+{
+    bool alive = true;
+    for (uint32_t i = 0; i < pool->count; i++)
+        alive &= beat_look(&pool->threads[i].beat, step_ns, BEAT_WAITS_FOR_DISK);
+    return alive;
 }
 
 void drain_finish(struct drain_pool *pool)
@@ -376,6 +428,9 @@ void drain_finish(struct drain_pool *pool)
 
 void drain_free(struct drain_pool *pool)
 {
+    if (!pool)
+        return;
+    room_close(pool->room);
     free(pool);
 }
 

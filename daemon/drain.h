@@ -19,6 +19,10 @@ int drain_start(struct drain_pool **ret_pool, const struct place *place, struct 
                 struct registry *registry, uint32_t count, const cpu_set_t *cpus);
 /* Wakes the thread that has this ring: the registry changed, or memory was repaired. Any thread. */
 void drain_wake(struct drain_pool *pool, const struct weird_ring *ring);
+/* Wakes them all: the policies changed. Any thread. */
+void drain_wake_all(struct drain_pool *pool);
+/* For the one who watches. False: a thread hangs; step_ns: since the last call (see beat.h). */
+bool drain_beats(struct drain_pool *pool, uint64_t step_ns);
 /*
  * Drains what is committed by now, syncs, saves, closes the journals, and ends the threads; they may still be woken until
  * drain_free(). NULL is allowed in both.

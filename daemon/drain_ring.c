@@ -135,7 +135,7 @@ static int drain_copy_step(void *argument)
     struct drain_ring *drain = copy->drain;
     struct ring_view *view = drain_view(drain);
     struct ring_reader_state *reader = &drain->reader;
-    uint64_t start = drain->written, at = start;
+    uint64_t start = drain->sent, at = start;
     uint64_t segment = start >> view->geometry.segment_shift;
     uint64_t end = (segment + 1) << view->geometry.segment_shift;
     int r;
@@ -278,42 +278,74 @@ static void drain_lease(struct drain_ring *drain)
         drain_tell(drain);
 }
 
+void drain_ring_settle(struct drain_ring *drain, bool wait)
+{
+    uint64_t written = drain->written;
+    if (drain->stopped || drain->sent == drain->written)
+        return;
+    int r = journal_settle(drain->binding->writer, wait, &written);
+    if (r < 0) {
+        drain_failed(drain, r, "writing failed");
+        return;
+    }
+    if (written == drain->written)
+        return;
+    drain->written = written;
+    if (guard_run(drain_written_step, drain) < 0)
+        drain_hurt(drain);
+    else if (drain->policy.sync == POLICY_SYNC_NEVER)
+        drain_lease(drain);
+}
+
+/* Where a file is refused for want of room, a ring that may give up what is oldest does, down to the low watermark. */
+static bool drain_make_room(struct drain_ring *drain, int error)
+{
+    if (error != -EDQUOT && error != -ENOSPC)
+        return false;
+    if (drain->policy.when_limited != POLICY_LIMITED_EXPIRE || journal_ended(drain->binding->writer) < 0)
+        return false;
+    if (drain->sent != drain->durable && drain_ring_sync_begin(drain)) /* what is not synced cannot go */
+        drain_ring_sync_end(drain);
+    int r = drain->stopped ? 0 : retain_make_room(&drain->retain, drain->durable);
+    if (r < 0)
+        drain_stop(drain, r, "expiring failed");
+    return r > 0 && !drain->stopped;
+}
+
 static bool drain_write_run(struct drain_ring *drain, struct drain_buffer *buffer, uint64_t bytes, uint64_t now_ns)
 {
     struct binding *binding = drain->binding;
     struct names_drain names = {.names = &binding->names, .view = drain_view(drain)};
     uint64_t valid = 0;
-    int damaged =
-        journal_seal(&binding->meta, drain->written, buffer->bytes, bytes, &valid, names_count_drained, &names);
+    int damaged = journal_seal(&binding->meta, drain->sent, buffer->bytes, bytes, &valid, names_count_drained, &names);
     int r = names.error;
     if (r == 0 && binding->names.unsaved_name)
         r = names_save(&binding->names, binding->writer); /* rule 2 of names.h */
     if (r == 0 && damaged < 0 && valid < bytes)
         bytes = valid;
-    if (r == 0 && bytes)
-        r = journal_write(binding->writer, drain->written, buffer->bytes, bytes);
+    if (r == 0 && bytes) {
+        r = journal_write(binding->writer, drain->sent, buffer->bytes, bytes);
+        if (drain_make_room(drain, r))
+            r = journal_write(binding->writer, drain->sent, buffer->bytes, bytes);
+        if (drain->stopped)
+            return false;
+    }
     if (r < 0) {
         drain_failed(drain, r, "writing failed");
         return false;
     }
     drain_goes_on(drain);
-    if (drain->written == drain->durable)
+    if (drain->sent == drain->durable)
         drain->unsynced_ns = now_ns;
-    drain->written += bytes;
-    if (guard_run(drain_written_step, drain) < 0) {
-        drain_hurt(drain);
-        return false;
-    }
-    if (drain->policy.sync == POLICY_SYNC_NEVER && damaged == 0)
-        drain_lease(drain);
-    if (damaged < 0) {
-        if (drain->written != drain->durable)
-            drain_ring_sync(drain);
+    drain->sent += bytes;
+    drain_ring_settle(drain, damaged < 0);
+    if (damaged < 0 && !drain->stopped) {
+        if (drain->written != drain->durable && drain_ring_sync_begin(drain))
+            drain_ring_sync_end(drain);
         if (!drain->stopped)
             drain_stop(drain, damaged, "a record makes no sense");
-        return false;
     }
-    return true;
+    return !drain->stopped;
 }
 
 static int drain_wishes_step(void *argument)
@@ -338,7 +370,7 @@ uint64_t drain_ring_write(struct drain_ring *drain, struct drain_buffer *buffer,
     uint64_t total = 0;
     if (drain->held_up && !drain_try_again(drain, now_ns))
         return 0;
-    while (!drain->stopped && total < limit && drain->written - drain->durable < drain_batch_bytes(drain)) {
+    while (!drain->stopped && total < limit && drain->sent - drain->durable < drain_batch_bytes(drain)) {
         int64_t bytes = drain_copy(drain, buffer);
         if (bytes < 0) {
             drain_failed(drain, (int)bytes,
@@ -364,9 +396,9 @@ uint64_t drain_ring_write(struct drain_ring *drain, struct drain_buffer *buffer,
 
 bool drain_ring_sync_due(const struct drain_ring *drain, bool others, uint64_t now_ns, uint64_t *due_ns)
 {
-    if (drain->stopped || drain->written == drain->durable)
+    if (drain->stopped || drain->sent == drain->durable)
         return false;
-    if (drain->written - drain->durable >= drain_batch_bytes(drain))
+    if (drain->sent - drain->durable >= drain_batch_bytes(drain))
         return true;
     if (drain->policy.sync == POLICY_SYNC_NEVER)
         return false;
@@ -378,9 +410,19 @@ bool drain_ring_sync_due(const struct drain_ring *drain, bool others, uint64_t n
     return now_ns >= ring_due_ns || (always && (drain->wanted || others));
 }
 
-void drain_ring_sync(struct drain_ring *drain)
+bool drain_ring_sync_begin(struct drain_ring *drain)
 {
-    int r = journal_sync(drain->binding->writer);
+    int r = journal_sync_begin(drain->binding->writer);
+    if (r < 0)
+        drain_stop(drain, r, "syncing failed");
+    else
+        drain_ring_settle(drain, true);
+    return !drain->stopped;
+}
+
+void drain_ring_sync_end(struct drain_ring *drain)
+{
+    int r = journal_sync_end(drain->binding->writer);
     if (r < 0) {
         drain_stop(drain, r, "syncing failed");
         return;
@@ -417,6 +459,13 @@ void drain_ring_checkpoint(struct drain_ring *drain, uint64_t now_ns)
     else if (r < 0 && !late)
         drain_stop(drain, r, "saving names failed");
     drain->names_late = late;
+}
+
+void drain_ring_retain(struct drain_ring *drain, uint64_t now_ns)
+{
+    int r = retain_look(&drain->retain, drain->durable, now_ns);
+    if (r < 0)
+        drain_stop(drain, r, "expiring failed");
 }
 
 bool drain_ring_prepare(struct drain_ring *drain)
@@ -459,20 +508,24 @@ void drain_ring_learn(struct drain_ring *drain)
 {
     if (!drain->stopped && guard_run(drain_learn_step, drain) < 0)
         drain_hurt(drain);
+    retain_learn(&drain->retain);
 }
 
 void drain_ring_begin(struct drain_ring *drain)
 {
     drain->binding = drain->ring->binding;
     drain->reader.view = drain_view(drain);
-    drain->written = drain->durable = drain->binding->durable;
+    drain->sent = drain->written = drain->durable = drain->binding->durable;
+    journal_set_flights(drain->binding->writer, drain->flights);
     drain->drained = drain->binding->durable;
+    retain_begin(&drain->retain, drain->room, drain->ring->name, drain->binding, drain_view(drain), &drain->policy);
     drain_ring_learn(drain);
     drain_lease(drain);
 }
 
 void drain_ring_discard(struct drain_ring *drain, const struct place *place)
 {
+    retain_end(&drain->retain);
     int r = binding_discard(drain->binding, place);
     if (r < 0 && r != -ENOENT)
         log_error("ring %s: it is removed, its journal is not: %s", drain->ring->name, strerror(-r));
@@ -482,6 +535,7 @@ void drain_ring_discard(struct drain_ring *drain, const struct place *place)
 
 void drain_ring_close(struct drain_ring *drain)
 {
+    retain_end(&drain->retain);
     binding_close(drain->binding);
     drain->ring->binding = NULL;
     free(drain);
@@ -508,12 +562,13 @@ void drain_ring_finish(struct drain_ring *drain, struct drain_buffer *buffer, ui
     while (!drain->stopped) {
         uint64_t now_ns = shm_now_ns();
         uint64_t bytes = 0;
-        if (drain->written < end.position && now_ns < deadline_ns)
+        if (drain->sent < end.position && now_ns < deadline_ns)
             bytes = drain_ring_write(drain, buffer, drain_batch_bytes(drain), now_ns);
         if (drain->stopped)
             break;
-        if (drain->written != drain->durable)
-            drain_ring_sync(drain);
+        drain_ring_settle(drain, true);
+        if (!drain->stopped && drain->written != drain->durable && drain_ring_sync_begin(drain))
+            drain_ring_sync_end(drain);
         if (bytes == 0)
             break;
     }

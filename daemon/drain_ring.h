@@ -5,6 +5,7 @@
 
 #include "daemon/policy.h"
 #include "daemon/registry.h"
+#include "daemon/retain.h"
 
 /* Where records are copied, checked and sealed. One for each thread; grows to the largest record seen. */
 struct drain_buffer {
@@ -16,13 +17,18 @@ struct drain_ring {
     struct weird_ring *ring;
     struct binding *binding;
     struct policy policy;
+    struct journal_flights *flights; /* the thread's; NULL: none */
+    struct room *room;
+    struct retain retain;
     struct ring_reader_state reader;
+    uint64_t sent;        /* behind what is on its way to the kernel */
     uint64_t written;     /* behind what was given to the kernel */
     uint64_t durable;     /* behind what was synced */
     uint64_t drained;     /* memory below it may be reclaimed */
     uint64_t unsynced_ns; /* since when something waits for a sync; only while written != durable */
     uint64_t quiet_ns;    /* since when nothing was found; 0: something was */
     uint32_t work_seq;    /* low half of control.work.seq, read before the last look */
+    bool syncing;         /* between the halves of a sync */
     bool wanted;          /* somebody waits for progress */
     bool pending;         /* somebody has a claim at or past our position */
     bool quiet;           /* errors are expected and not told: the ring is being removed */
@@ -32,7 +38,7 @@ struct drain_ring {
     uint64_t retry_ns;
 };
 
-/* drain->ring and drain->policy are set, all else zero; the ring is bound. */
+/* drain->ring, drain->room, drain->policy and drain->flights are set, all else zero; the ring is bound. */
 void drain_ring_begin(struct drain_ring *drain);
 /* drain->policy has changed. */
 void drain_ring_learn(struct drain_ring *drain);
@@ -48,14 +54,22 @@ uint64_t drain_ring_write(struct drain_ring *drain, struct drain_buffer *buffer,
  * be, if nothing else happens.
  */
 bool drain_ring_sync_due(const struct drain_ring *drain, bool others, uint64_t now_ns, uint64_t *due_ns);
-/* Syncs what was written, tells everyone, and leases ahead. */
-void drain_ring_sync(struct drain_ring *drain);
+/*
+ * Syncs what was sent, tells everyone, and leases ahead. In two halves, so that several rings' syncs are under way at once;
+ * false: there is no second half.
+ */
+bool drain_ring_sync_begin(struct drain_ring *drain);
+void drain_ring_sync_end(struct drain_ring *drain);
+/* Tells what was written meanwhile; wait: until all that was sent is. */
+void drain_ring_settle(struct drain_ring *drain, bool wait);
 /* When nothing was found for a while: is a dead one's claim in the way? True: it was, and is repaired. */
 bool drain_ring_look(struct drain_ring *drain);
 /* For when there is nothing else to do: gets the journal ready for what comes. True: there may be more of it. */
 bool drain_ring_prepare(struct drain_ring *drain);
 /* Now and then. */
 void drain_ring_checkpoint(struct drain_ring *drain, uint64_t now_ns);
+/* Now and then: what is to expire does. */
+void drain_ring_retain(struct drain_ring *drain, uint64_t now_ns);
 /* Asks publishers to ring `work`. True: they were not asked before, so fence and look once more before sleeping. */
 bool drain_ring_ask(struct drain_ring *drain);
 /* All that is committed now is written, synced and recorded: the end of a clean stop. At most until deadline_ns. */

@@ -7,19 +7,31 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-static bool log_verbose;
+#include "ringbuf/access.h"
+
+static struct mem_u64 log_verbose;
 static bool log_priorities;
 
 void log_setup(bool verbose)
 {
-    log_verbose = verbose;
+    log_set_verbose(verbose);
     log_priorities = getenv("JOURNAL_STREAM") != NULL;
+}
+
+void log_set_verbose(bool verbose)
+{
+    mem_store_relaxed(&log_verbose, verbose);
+}
+
+bool log_is_verbose(void)
+{
+    return mem_load_relaxed(&log_verbose) != 0;
 }
 
 void log_line(enum log_level level, const char *format, ...)
 {
     char text[1100], line[1200];
-    if (level == LOG_LEVEL_DEBUG && !log_verbose)
+    if (level == LOG_LEVEL_DEBUG && !log_is_verbose())
         return;
     va_list arguments;
     va_start(arguments, format);

@@ -13,6 +13,9 @@ enum log_level { LOG_LEVEL_ERROR = 3, LOG_LEVEL_WARNING = 4, LOG_LEVEL_NOTICE = 
 
 /* Debug lines are left out unless verbose. Call it before threads start. */
 void log_setup(bool verbose);
+/* Any thread, any time. */
+void log_set_verbose(bool verbose);
+bool log_is_verbose(void);
 void log_line(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 #define log_error(...) log_line(LOG_LEVEL_ERROR, __VA_ARGS__)

@@ -240,6 +240,26 @@ int names_checkpoint(struct names *names, const struct ring_view *view, struct j
     return names->changed ? names_save(names, writer) : 0;
 }
 
+static uint64_t names_lowest(const struct journal_name *cursors, uint32_t count)
+{
+    uint64_t lowest = UINT64_MAX;
+    for (uint32_t i = 0; i < count; i++)
+        lowest = cursors[i].value < lowest ? cursors[i].value : lowest;
+    return lowest;
+}
+
+int names_floor(struct names *names, const struct ring_view *view, uint64_t *ret_position)
+{
+    struct names_look look = {.names = names, .view = view};
+    int r = guard_run(names_cursors_step, &look);
+    if (r < 0)
+        return r;
+    uint64_t now = names_lowest(names->cursors_now, names->cursors_now_count);
+    uint64_t saved = names_lowest(names->cursors, names->cursor_count);
+    *ret_position = now < saved ? now : saved;
+    return 0;
+}
+
 /* -- restoring ------------------------------------------------------------------------------------------------------ */
 
 bool names_restore(const struct names *names, const struct ring_view *view)

@@ -77,6 +77,9 @@ int names_save(struct names *names, struct journal_writer *writer);
 /* Once in a while: reads the cursors from the ring, and saves what changed. now_ns UINT64_MAX: now. Also -EFAULT. */
 int names_checkpoint(struct names *names, const struct ring_view *view, struct journal_writer *writer, uint64_t now_ns);
 
+/* The lowest position of a cursor, in the ring now or as it was saved last; UINT64_MAX: there is none. Also -EFAULT. */
+int names_floor(struct names *names, const struct ring_view *view, uint64_t *ret_position);
+
 /* Puts what is known into a ring that is being made. False: it has no room for all. */
 bool names_restore(const struct names *names, const struct ring_view *view);
 

@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,11 +12,11 @@
 #include <unistd.h>
 
 #include "daemon/log.h"
+#include "journal/journal.h"
 
 #define PLACE_LOCK_NAME ".weird"
 #define PLACE_LOCK_NS 1000000000ull
 #define PLACE_LOCK_STEP_NS 10000000
-#define PLACE_SYSTEM_JOURNAL "/var/lib/weir"
 #define PLACE_OWNER_BYTES (PATH_MAX + 64)
 
 /* -- one daemon for a bus, one bus for a journal directory ----------------------------------------------------------- */
@@ -65,13 +64,21 @@ struct place_lock {
 };
 
 /* Locks DIRECTORY/.weird. The descriptor, which holds the lock; -EBUSY: somebody has it, and lock->owner says who. */
-static int place_lock(struct place_lock *lock, struct shm_why *why)
+static int place_lock(const struct place *place, struct place_lock *lock, struct shm_why *why)
 {
     const char *directory = lock->directory;
     int fd = openat(lock->directory_fd, PLACE_LOCK_NAME, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
     if (fd < 0) {
         int error = errno;
-        shm_explain(why, "cannot open %s/" PLACE_LOCK_NAME ", the lock of a daemon: %s", directory, strerror(error));
+        struct stat st;
+        if (error == EACCES && fstatat(lock->directory_fd, PLACE_LOCK_NAME, &st, AT_SYMLINK_NOFOLLOW) == 0)
+            shm_explain(why,
+                        "cannot open %s/" PLACE_LOCK_NAME ", the lock of a daemon: it belongs to uid %u, whose weird "
+                        "serves here, or did: 'weir --bus %s daemon status' tells",
+                        directory, (unsigned)st.st_uid, place->bus);
+        else
+            shm_explain(why, "cannot open %s/" PLACE_LOCK_NAME ", the lock of a daemon: %s", directory,
+                        strerror(error));
         return -error;
     }
     int r = place_lock_take(fd);
@@ -94,7 +101,7 @@ static int place_lock_bus(struct place *place, struct shm_why *why)
 {
     struct place_lock lock = {
         .directory_fd = place->bus_fd, .directory = place->bus, .what = "journal in", .where = place->journal};
-    int fd = place_lock(&lock, why);
+    int fd = place_lock(place, &lock, why);
     if (fd == -EBUSY)
         shm_explain(why, "the bus %s is served already by another weird: %s", place->bus, lock.owner);
     if (fd < 0)
@@ -108,7 +115,7 @@ static int place_lock_journal(struct place *place, struct shm_why *why)
 {
     struct place_lock lock = {
         .directory_fd = place->journal_fd, .directory = place->journal, .what = "bus", .where = place->bus};
-    int fd = place_lock(&lock, why);
+    int fd = place_lock(place, &lock, why);
     if (fd == -EBUSY)
         shm_explain(why,
                     "another weird has its journals in %s: %s. The bus %s needs a directory of its own: give --journal "
@@ -121,12 +128,6 @@ static int place_lock_journal(struct place *place, struct shm_why *why)
 }
 
 /* -- the journal directory ------------------------------------------------------------------------------------------ */
-
-static bool place_usable(const char *path)
-{
-    struct stat st;
-    return stat(path, &st) == 0 && S_ISDIR(st.st_mode) && access(path, R_OK | W_OK | X_OK) == 0;
-}
 
 /* Makes each missing part of an absolute path. */
 static int place_make(char *path)
@@ -143,30 +144,13 @@ static int place_make(char *path)
 
 static int place_journal_default(char *path, size_t path_bytes, struct shm_why *why)
 {
-    int bytes;
-    if (place_usable(PLACE_SYSTEM_JOURNAL)) {
-        snprintf(path, path_bytes, PLACE_SYSTEM_JOURNAL);
-        return 0;
-    }
-    const char *state = getenv("XDG_STATE_HOME");
-    if (state && state[0] == '/') {
-        bytes = snprintf(path, path_bytes, "%s/weir", state);
-    } else {
-        const char *home = getenv("HOME");
-        if (!home || home[0] != '/') {
-            struct passwd *user = getpwuid(getuid());
-            home = user ? user->pw_dir : NULL;
-        }
-        if (!home || home[0] != '/') {
-            shm_explain(why,
-                        PLACE_SYSTEM_JOURNAL " may not be written and there is no home directory: give --journal DIR");
-            return -ENOENT;
-        }
-        bytes = snprintf(path, path_bytes, "%s/.local/state/weir", home);
-    }
-    if (bytes < 0 || (size_t)bytes >= path_bytes)
-        return -ENAMETOOLONG;
-    int r = place_make(path);
+    int r = journal_directory_default(path, path_bytes);
+    if (r == -ENOENT)
+        shm_explain(why, "the system's journal directory may not be written and there is no home directory: give "
+                         "--journal DIR");
+    if (r < 0)
+        return r;
+    r = place_make(path);
     if (r < 0)
         shm_explain(why, "cannot make the journal directory %s: %s", path, strerror(-r));
     return r;

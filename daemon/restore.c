@@ -60,7 +60,8 @@ static int restore_open_journal(struct restore *restore, const struct place *pla
     const char *reason = "";
     int r = journal_open(place->journal_fd, restore->name, &restore->writer, &restore->meta);
     if (r < 0) {
-        shm_explain(why, "cannot open its journal: %s", r == -EBUSY ? "another process writes it" : strerror(-r));
+        shm_explain(why, "cannot open its journal: %s%s", r == -EBUSY ? "another process writes it" : strerror(-r),
+                    r == -EBADMSG || r == -EMEDIUMTYPE ? ": see weir journal repair" : "");
         return r;
     }
     if (strcmp(restore->meta.identity.name, restore->name) != 0) {
@@ -80,10 +81,7 @@ static int restore_recover(struct restore *restore, uint64_t *ret_end, struct sh
     int r = journal_load_names(restore->writer, &saved);
     if (r < 0) {
         shm_explain(why, "cannot read the names in its journal: %s%s", strerror(-r),
-                    r == -EBADMSG
-                        ? ". To bring it back without its publishers' last sequences and its readers' places, "
-                          "move the file `names` away"
-                        : "");
+                    r == -EBADMSG ? ": weir journal repair brings back those that its messages prove" : "");
         return r;
     }
     r = names_open(&restore->names, &restore->meta.geometry, &saved);

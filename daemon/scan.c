@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "daemon/beat.h"
 #include "daemon/bell.h"
 #include "daemon/guard.h"
 #include "daemon/log.h"
@@ -26,6 +27,7 @@
 
 struct scanner {
     pthread_t thread;
+    struct beat beat;
     const struct place *place;
     struct registry *registry;
     struct drain_pool *pool;
@@ -281,6 +283,7 @@ static void scan_round(struct scanner *scanner)
     scanner->round++;
     scanner->due_ns = now_ns + SCAN_PERIOD_NS;
     for (uint32_t i = 0; i < scanner->count; i++) {
+        beat_raise(&scanner->beat);
         if (mem_load_relaxed(&scanner->rings[i]->gone) == 0)
             scan_check(scanner, scanner->rings[i]);
     }
@@ -317,7 +320,9 @@ static void *scan_main(void *argument)
 {
     struct scanner *scanner = argument;
     rcu_register_thread();
+    beat_begin(&scanner->beat);
     while (!mem_load_acquire(&scanner->stop)) {
+        beat_raise(&scanner->beat);
         uint64_t now_ns = shm_now_ns();
         struct pollfd polled[] = {{.fd = scanner->registry->event_fd, .events = POLLIN},
                                   {.fd = scanner->inotify_fd, .events = POLLIN}};
@@ -393,6 +398,11 @@ void scan_stop(struct scanner *scanner)
     mem_store_release(&scanner->stop, 1);
     registry_call(scanner->registry);
     pthread_join(scanner->thread, NULL);
+}
+
+bool scan_beats(struct scanner *scanner, uint64_t step_ns)
+{
+    return beat_look(&scanner->beat, step_ns, BEAT_WAITS_FOR_DISK);
 }
 
 void scan_finish(struct scanner *scanner)

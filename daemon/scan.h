@@ -20,6 +20,8 @@ int scan_start(struct scanner **ret_scanner, const struct place *place, struct r
 void scan_stop(struct scanner *scanner);
 /* Behind drain_finish() and supervise_finish(): leaves and unmaps every ring. Frees the scanner. NULL is allowed. */
 void scan_finish(struct scanner *scanner);
+/* For the one who watches: see drain_beats(). */
+bool scan_beats(struct scanner *scanner, uint64_t step_ns);
 /* Readable when the daemon cannot go on: the bus was taken away. */
 int scan_failed_fd(const struct scanner *scanner);
 

@@ -18,6 +18,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "daemon/beat.h"
 #include "daemon/bell.h"
 #include "daemon/guard.h"
 #include "daemon/log.h"
@@ -43,6 +44,8 @@ struct watch_ring {
     size_t again;   /* looks left to do shortly, counted up to SUPERVISE_AGAIN */
     int watches[2]; /* of the lock files, -1: cannot be watched */
     bool hurt;
+    uint64_t policies_generation; /* of the quota that the ring was told */
+    struct policy policy;
     uint32_t repaired; /* by the last look */
     bool left;         /* the last look saw an id go */
     uint32_t member_count;
@@ -51,8 +54,10 @@ struct watch_ring {
 
 struct supervisor {
     pthread_t thread;
+    struct beat beat;
     struct registry *registry;
     struct drain_pool *pool;
+    struct policies *policies;
     int epoll_fd;
     int event_fd;
     int inotify_fd;
@@ -219,6 +224,27 @@ static int watch_sweep_step(void *argument)
     return 0;
 }
 
+/* Rings without a journal have quotas too: so it is told here, and not by the drain. */
+static int watch_quota_step(void *argument)
+{
+    const struct watch_ring *watch = argument;
+    struct ring_control *control = watch->ring->hold.supervise.view.control;
+    mem_store_relaxed(&control->quota_burst_ns, watch->policy.quota_burst_ms * 1000000);
+    mem_store_relaxed(&control->quota_messages, watch->policy.quota_messages);
+    mem_store_relaxed(&control->quota_bytes, watch->policy.quota_bytes);
+    return 0;
+}
+
+static int watch_learn(const struct supervisor *supervisor, struct watch_ring *watch)
+{
+    uint64_t generation = policies_generation(supervisor->policies);
+    if (generation == watch->policies_generation)
+        return 0;
+    watch->policies_generation = generation;
+    policies_of(supervisor->policies, watch->ring->name, &watch->policy);
+    return guard_run(watch_quota_step, watch);
+}
+
 static void watch_look(const struct supervisor *supervisor, struct watch_ring *watch, uint64_t now_ns)
 {
     struct watch_news news = {.watch = watch};
@@ -232,6 +258,8 @@ static void watch_look(const struct supervisor *supervisor, struct watch_ring *w
     }
     if (r == 0)
         r = guard_run(watch_sweep_step, watch);
+    if (r == 0)
+        r = watch_learn(supervisor, watch);
     if (r < 0) {
         watch->hurt = true;
         weird_ring_hurt(watch->ring);
@@ -296,7 +324,9 @@ static void *supervise_main(void *argument)
 {
     struct supervisor *supervisor = argument;
     rcu_register_thread();
+    beat_begin(&supervisor->beat);
     while (!mem_load_acquire(&supervisor->finish)) {
+        beat_raise(&supervisor->beat);
         supervise_refresh(supervisor);
         uint64_t now_ns = shm_now_ns();
         for (uint32_t i = 0; i < supervisor->count; i++) {
@@ -330,13 +360,15 @@ static void supervise_free(struct supervisor *supervisor)
     free(supervisor);
 }
 
-int supervise_start(struct supervisor **ret_supervisor, struct registry *registry, struct drain_pool *pool)
+int supervise_start(struct supervisor **ret_supervisor, struct registry *registry, struct policies *policies,
+                    struct drain_pool *pool)
 {
     struct supervisor *supervisor = calloc(1, sizeof *supervisor);
     if (!supervisor)
         return -ENOMEM;
     supervisor->registry = registry;
     supervisor->pool = pool;
+    supervisor->policies = policies;
     supervisor->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     supervisor->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     supervisor->inotify_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
@@ -365,6 +397,11 @@ void supervise_wake(struct supervisor *supervisor)
     uint64_t one = 1;
     ssize_t bytes = write(supervisor->event_fd, &one, sizeof one);
     (void)bytes;
+}
+
+bool supervise_beats(struct supervisor *supervisor, uint64_t step_ns)
+{
+    return beat_look(&supervisor->beat, step_ns, BEAT_COMES_ROUND);
 }
 
 void supervise_finish(struct supervisor *supervisor)

@@ -11,9 +11,12 @@
 
 struct supervisor;
 
-int supervise_start(struct supervisor **ret_supervisor, struct registry *registry, struct drain_pool *pool);
+int supervise_start(struct supervisor **ret_supervisor, struct registry *registry, struct policies *policies,
+                    struct drain_pool *pool);
 /* The registry changed. Any thread. */
 void supervise_wake(struct supervisor *supervisor);
+/* For the one who watches: see drain_beats(). */
+bool supervise_beats(struct supervisor *supervisor, uint64_t step_ns);
 /* NULL is allowed. Lets go of every ring. */
 void supervise_finish(struct supervisor *supervisor);
 

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/admin.h"
 #include "daemon/cpus.h"
 #include "daemon/drain.h"
 #include "daemon/guard.h"
@@ -25,6 +26,7 @@ struct weird {
     struct drain_pool *pool;
     struct supervisor *supervisor;
     struct scanner *scanner;
+    struct admin *admin;
     bool placed, registered, guarded;
 };
 
@@ -50,18 +52,23 @@ static int weird_begin(struct weird *weird, const struct weird_options *options,
     }
     if (r == 0)
         r = policies_open(&weird->policies);
+    if (r == 0 && options->policies)
+        r = policies_set(weird->policies, options->policies);
     if (r == 0)
         r = drain_start(&weird->pool, &weird->place, weird->policies, &weird->registry, threads, options->cpus);
     if (r == 0)
-        r = supervise_start(&weird->supervisor, &weird->registry, weird->pool);
+        r = supervise_start(&weird->supervisor, &weird->registry, weird->policies, weird->pool);
     if (r == 0)
         r = scan_start(&weird->scanner, &weird->place, &weird->registry, weird->pool, weird->supervisor, why);
+    if (r == 0)
+        weird->admin = admin_start(weird, &weird->place, &weird->registry, weird->policies, options->calls);
     return r;
 }
 
-/* In this order: no ring comes any more; all is drained and the journals are closed; nobody sweeps any more; the rings are left. */
+/* In this order: nobody asks for anything any more, but who asked for the end still waits for it; no ring comes any more; all is drained and the journals are closed; nobody sweeps any more; the rings are left. */
 static void weird_end(struct weird *weird)
 {
+    admin_finish(weird->admin);
     scan_stop(weird->scanner);
     drain_finish(weird->pool);
     supervise_finish(weird->supervisor); /* until here it may wake a drain thread */
@@ -72,6 +79,7 @@ static void weird_end(struct weird *weird)
         registry_close(&weird->registry);
     if (weird->guarded)
         guard_remove();
+    admin_free(weird->admin);
     if (weird->placed)
         place_close(&weird->place);
     free(weird);
@@ -103,6 +111,22 @@ void weird_stop(struct weird *weird)
     rcu_register_thread();
     weird_end(weird);
     rcu_unregister_thread();
+}
+
+int weird_set_policies(struct weird *weird, const struct policy_rules *policies)
+{
+    int r = policies_set(weird->policies, policies);
+    if (r == 0)
+        drain_wake_all(weird->pool);
+    return r;
+}
+
+bool weird_lives(struct weird *weird, uint64_t step_ns)
+{
+    bool lives = drain_beats(weird->pool, step_ns); /* each is to count its time */
+    lives &= supervise_beats(weird->supervisor, step_ns);
+    lives &= scan_beats(weird->scanner, step_ns);
+    return lives;
 }
 
 int weird_failed_fd(const struct weird *weird)

@@ -227,7 +227,10 @@ bool drain_in_child(const std::string &bus, const std::string &journal, uint64_t
                     step();
             };
         }
-        struct weird_options options = {bus.c_str(), journal.c_str(), 1, false, nullptr};
+        struct weird_options options = {};
+        options.bus = bus.c_str();
+        options.journal = journal.c_str();
+        options.threads = 1;
         struct weird *weird;
         struct shm_why why = {};
         if (!freopen((journal + ".log").c_str(), "a", stderr) || weird_start(&options, &weird, &why) < 0)

@@ -270,7 +270,10 @@ TEST_F(DaemonRestore, MayDieAtAnyStepOfBringingARingBack)
             mem_point_hook = [](struct mem_site *) { step(); };
             if (!freopen((journal_ + ".log").c_str(), "a", stderr))
                 _exit(126);
-            struct weird_options options = {bus_.c_str(), journal_.c_str(), 1, false, nullptr};
+            struct weird_options options = {};
+            options.bus = bus_.c_str();
+            options.journal = journal_.c_str();
+            options.threads = 1;
             struct weird *weird;
             struct shm_why why = {};
             if (weird_start(&options, &weird, &why) < 0)

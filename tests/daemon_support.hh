@@ -35,6 +35,7 @@
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wshadow"
 extern "C" {
+#include "daemon/policy.h"
 #include "daemon/weird.h"
 #include "journal/io.h"
 #include "journal/journal.h"
@@ -85,12 +86,14 @@ public:
     }
 
     std::vector<std::string> more_options;
+    bool bare = false; /* with these options alone */
 
-    /* Without waiting. What it says goes to a file. */
+    /* Without waiting. What it says goes to a file. notify: path of a service manager's socket. */
     void launch(const std::string &notify = "")
     {
-        std::vector<std::string> words = {
-            environment("WEIR_BIN") + "/weird_testing", "--bus", bus_, "--journal", journal_, "--verbose"};
+        std::vector<std::string> words = {environment("WEIR_BIN") + "/weird_testing"};
+        if (!bare)
+            words.insert(words.end(), {"--bus", bus_, "--journal", journal_, "--verbose"});
         words.insert(words.end(), more_options.begin(), more_options.end());
         std::vector<char *> arguments;
         for (std::string &word : words)
@@ -351,9 +354,13 @@ protected:
 class Embedded
 {
 public:
-    Embedded(const std::string &bus, const std::string &journal)
+    Embedded(const std::string &bus, const std::string &journal, const struct policy_rules *policies = nullptr)
     {
-        struct weird_options options = {bus.c_str(), journal.c_str(), 1, false, nullptr};
+        struct weird_options options = {};
+        options.bus = bus.c_str();
+        options.journal = journal.c_str();
+        options.threads = 1;
+        options.policies = policies;
         error = weird_start(&options, &weird, &why);
     }
     Embedded(const Embedded &) = delete;
