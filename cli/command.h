@@ -36,6 +36,9 @@ struct command {
 
 extern const struct command ring_create_command, ring_ls_command, ring_info_command, ring_check_command,
     ring_rm_command, pub_command, sub_command, stat_command, bench_command, demo_command, demo_publisher_command,
-    demo_consumer_command;
+    demo_consumer_command, daemon_status_command, daemon_reload_command, daemon_verbose_command, daemon_stop_command;
+
+extern const struct command journal_ls_command, journal_info_command, journal_gaps_command, journal_verify_command,
+    journal_dump_command, journal_repair_command, journal_pin_command, journal_unpin_command;
 
 #endif

@@ -111,7 +111,15 @@ json_t *describe_info(const char *ring, const struct weir_ring_info *info)
     json_object_set_new(object, "journal_error",
                         info->journal_error ? json_string(strerror(info->journal_error)) : json_null());
     json_object_set_new(object, "journal_retries", json_boolean(info->journal_retries));
+    json_object_set_new(object, "journal_room_bytes",
+                        info->journal_room_bytes != UINT64_MAX ? output_number(info->journal_room_bytes) : json_null());
     set_number(object, "refused_count", info->refused_count);
+    if (info->quota_messages)
+        set_number(object, "quota_messages", info->quota_messages);
+    if (info->quota_bytes)
+        set_number(object, "quota_bytes", info->quota_bytes);
+    if (info->quota_messages || info->quota_bytes)
+        set_number(object, "quota_burst_ns", info->quota_burst_ns);
     if (info->refused_last_ns)
         set_text(object, "refused_last", number_instant(&buffer, info->refused_last_ns));
     return object;

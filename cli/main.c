@@ -13,10 +13,30 @@
 #include "cli/signals.h"
 
 static const struct command *const commands[] = {
-    &ring_create_command, &ring_ls_command,        &ring_info_command,
-    &ring_check_command,  &ring_rm_command,        &pub_command,
-    &sub_command,         &stat_command,           &bench_command,
-    &demo_command,        &demo_publisher_command, &demo_consumer_command,
+    &ring_create_command,
+    &ring_ls_command,
+    &ring_info_command,
+    &ring_check_command,
+    &ring_rm_command,
+    &pub_command,
+    &sub_command,
+    &stat_command,
+    &bench_command,
+    &demo_command,
+    &demo_publisher_command,
+    &demo_consumer_command,
+    &daemon_status_command,
+    &daemon_reload_command,
+    &daemon_verbose_command,
+    &daemon_stop_command,
+    &journal_ls_command,
+    &journal_info_command,
+    &journal_gaps_command,
+    &journal_verify_command,
+    &journal_dump_command,
+    &journal_repair_command,
+    &journal_pin_command,
+    &journal_unpin_command,
 };
 enum { COMMAND_COUNT = sizeof commands / sizeof commands[0] };
 
@@ -90,7 +110,7 @@ static void print_commands(FILE *out, const char *noun)
     fprintf(out, "usage: weir [--bus DIR] %s [operands] [options]\n\n", noun ? noun : "COMMAND");
     for (size_t i = 0; i < COMMAND_COUNT; i++)
         if (!commands[i]->hidden && (!noun || noun_is(commands[i], noun)))
-            fprintf(out, "  %-12s  %s\n", commands[i]->words, commands[i]->summary);
+            fprintf(out, "  %-14s  %s\n", commands[i]->words, commands[i]->summary);
     fprintf(out, "\n");
     for (const struct option *option = common_options; option->name; option++)
         print_option(out, option);

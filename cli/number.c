@@ -30,8 +30,14 @@ static const struct unit count_units[] = {
 };
 static const struct unit rate_units[] = {{"", 1}, {"k", 1000}, {"M", 1000 * 1000}, {NULL, 0}};
 static const struct unit span_units[] = {
-    {"", UINT64_C(1000000000)},         {"s", UINT64_C(1000000000)},        {"ms", 1000 * 1000},
-    {"min", UINT64_C(60) * 1000000000}, {"h", UINT64_C(3600) * 1000000000}, {NULL, 0},
+    {"", UINT64_C(1000000000)},
+    {"s", UINT64_C(1000000000)},
+    {"ms", 1000 * 1000},
+    {"min", UINT64_C(60) * 1000000000},
+    {"m", UINT64_C(60) * 1000000000},
+    {"h", UINT64_C(3600) * 1000000000},
+    {"d", UINT64_C(86400) * 1000000000},
+    {NULL, 0},
 };
 
 static uint64_t unit_factor(const struct unit *units, const char *suffix)
@@ -114,6 +120,66 @@ int number_parse_span(const char *text, int64_t *ret_span_ns)
     if (parse_decimal(text, span_units, &span_ns) != 0 || span_ns > 9e18)
         return -1;
     *ret_span_ns = (int64_t)(span_ns + 0.5);
+    return 0;
+}
+
+/* "T12:00:00.5", "T12:00:00", "T12:00", a blank in place of the T; *ret_rest: behind it. */
+static int parse_clock(const char *text, struct tm *parts, uint64_t *ret_ns, const char **ret_rest)
+{
+    const char *rest = strptime(text + 1, "%H:%M:%S", parts);
+    if (!rest)
+        rest = strptime(text + 1, "%H:%M", parts);
+    if (!rest || (text[0] != 'T' && text[0] != 't' && text[0] != ' '))
+        return -1;
+    uint64_t unit_ns = 100000000;
+    if (*rest == '.' && isdigit((unsigned char)rest[1]))
+        for (rest++; isdigit((unsigned char)*rest); rest++, unit_ns /= 10)
+            *ret_ns += (uint64_t)(*rest - '0') * unit_ns;
+    *ret_rest = rest;
+    return 0;
+}
+
+/* "Z", "+01:00", "" for local time: the instant of what the clock there showed. */
+static int resolve_zone(const char *zone, struct tm *parts, int64_t *ret_seconds)
+{
+    unsigned hours = 0, minutes = 0;
+    int used = 0;
+    if (zone[0] == '\0') {
+        parts->tm_isdst = -1;
+        *ret_seconds = mktime(parts);
+        return 0;
+    }
+    *ret_seconds = timegm(parts);
+    if ((zone[0] == 'Z' || zone[0] == 'z') && zone[1] == '\0')
+        return 0;
+    if ((zone[0] != '+' && zone[0] != '-') || !isdigit((unsigned char)zone[1]) ||
+        sscanf(zone + 1, "%2u:%2u%n", &hours, &minutes, &used) != 2 || zone[1 + used] != '\0' || used != 5 ||
+        hours > 23 || minutes > 59)
+        return -1;
+    int64_t offset = hours * 3600 + minutes * 60;
+    *ret_seconds += zone[0] == '+' ? -offset : offset;
+    return 0;
+}
+
+int number_parse_instant(const char *text, uint64_t *ret_instant_ns)
+{
+    struct timespec now;
+    struct tm parts = {0};
+    int64_t span_ns = 0, seconds = 0;
+    uint64_t ns = 0;
+    if (number_parse_span(text, &span_ns) == 0) {
+        clock_gettime(CLOCK_REALTIME, &now);
+        uint64_t now_ns = (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+        *ret_instant_ns = (uint64_t)span_ns < now_ns ? now_ns - (uint64_t)span_ns : 1;
+        return 0;
+    }
+    const char *rest = isdigit((unsigned char)text[0]) ? strptime(text, "%Y-%m-%d", &parts) : NULL;
+    if (!rest || (*rest && parse_clock(rest, &parts, &ns, &rest) != 0) || resolve_zone(rest, &parts, &seconds) != 0)
+        return -1;
+    if (seconds < 0 || seconds > INT64_MAX / 1000000000 - 1)
+        return -1;
+    ns += (uint64_t)seconds * 1000000000;
+    *ret_instant_ns = ns > 0 ? ns : 1;
     return 0;
 }
 

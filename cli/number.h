@@ -11,8 +11,13 @@ int number_parse(const char *text, uint64_t *ret_number);
 int number_parse_octal(const char *text, uint64_t *ret_number);
 /* Per second: decimals are allowed, k and M may follow; above 0. */
 int number_parse_rate(const char *text, double *ret_rate);
-/* Seconds, or with ms, s, min, h; decimals are allowed; 0 or more. In ns. */
+/* Seconds, or with ms, s, m or min, h, d; decimals are allowed; 0 or more. In ns. */
 int number_parse_span(const char *text, int64_t *ret_span_ns);
+/*
+ * An instant of RFC 3339, of which the zone may be missing (local time), the fraction, or all behind the day; or a span: so long
+ * ago. In ns since 1970.
+ */
+int number_parse_instant(const char *text, uint64_t *ret_instant_ns);
 /* start, end, or digits. */
 int number_parse_position(const char *text, uint64_t *ret_position);
 

@@ -64,10 +64,21 @@ static int take_span(const char *text, void *member, char *why, size_t why_bytes
 {
     int64_t span_ns = 0;
     if (number_parse_span(text, &span_ns) != 0) {
-        snprintf(why, why_bytes, "is not a time (seconds; or with ms, s, min, h)");
+        snprintf(why, why_bytes, "is not a time (seconds; or with ms, s, m, h, d)");
         return -1;
     }
     memcpy(member, &span_ns, sizeof span_ns);
+    return 0;
+}
+
+static int take_instant(const char *text, void *member, char *why, size_t why_bytes)
+{
+    uint64_t instant_ns = 0;
+    if (number_parse_instant(text, &instant_ns) != 0) {
+        snprintf(why, why_bytes, "is neither an instant (2026-01-31T12:00:00Z) nor a time ago (10m)");
+        return -1;
+    }
+    memcpy(member, &instant_ns, sizeof instant_ns);
     return 0;
 }
 
@@ -99,6 +110,8 @@ int option_take(const struct option *option, const char *text, void *arguments, 
         return take_rate(text, member, why, why_bytes);
     case OPTION_SPAN:
         return take_span(text, member, why, why_bytes);
+    case OPTION_INSTANT:
+        return take_instant(text, member, why, why_bytes);
     case OPTION_OCTAL:
         return take_octal(option, text, member, why, why_bytes);
     case OPTION_CHOICE:

@@ -12,6 +12,7 @@ enum option_kind {
     OPTION_COUNT,    /* uint64_t within [min, max], suffixes allowed */
     OPTION_RATE,     /* double above 0: per second, suffixes allowed */
     OPTION_SPAN,     /* int64_t, ns */
+    OPTION_INSTANT,  /* uint64_t, ns since 1970; 0: not given */
     OPTION_OCTAL,    /* uint64_t within [min, max] */
     OPTION_CHOICE,   /* int: index in `value`, whose words are separated by bars */
     OPTION_POSITION, /* uint64_t: start, end or a number */

@@ -331,6 +331,11 @@ static void print_info(const char *ring, const struct shown *shown)
     printf("visible      %" PRIu64 "\n", info->visible);
     if (info->journaled)
         print_journal(info);
+    if (info->quota_messages || info->quota_bytes)
+        printf("quota        %s messages and %s a second, %" PRIu64 " ms of it at once\n",
+               info->quota_messages ? number_grouped(&a, info->quota_messages) : "any number of",
+               info->quota_bytes ? number_bytes(&b, (double)info->quota_bytes) : "any number of bytes",
+               info->quota_burst_ns / 1000000);
     if (info->refused_count)
         printf("refused      %" PRIu64 ", last %s\n", info->refused_count, number_instant(&a, info->refused_last_ns));
 }

@@ -148,6 +148,15 @@ static struct rates sample_rates(const struct sample *before, const struct sampl
     return rates;
 }
 
+/* Until the journal may take no more, if it goes on like that; UINT64_MAX: it does not, or nobody knows. */
+static uint64_t full_in_ns(const struct sample *now, const struct rates *rates)
+{
+    if (!now->info.journaled || now->info.journal_room_bytes == UINT64_MAX || rates->written <= 0)
+        return UINT64_MAX;
+    double span_ns = (double)now->info.journal_room_bytes / rates->written * 1e9;
+    return span_ns < 1e19 ? (uint64_t)span_ns : UINT64_MAX;
+}
+
 /* -- Notes: a sentence for each thing that an operator would want to know first ------------------------------------- */
 
 enum { NOTE_BYTES = 320 };
@@ -304,6 +313,9 @@ static void report_json(const struct sample *before, const struct sample *now)
     json_object_set_new(object, "visible_bytes_per_second", json_real(rates.visible));
     json_object_set_new(object, "written_bytes_per_second", json_real(rates.written));
     json_object_set_new(object, "durable_bytes_per_second", json_real(rates.durable));
+    uint64_t full_ns = full_in_ns(now, &rates);
+    json_object_set_new(object, "journal_full_in_seconds",
+                        full_ns != UINT64_MAX ? json_real((double)full_ns / 1e9) : json_null());
     for (size_t i = 0; i < now->people.count; i++)
         json_array_append_new(people, participant_json(before, now, &now->people.all[i]));
     json_object_set_new(object, "participants", people);
@@ -340,6 +352,18 @@ static void print_positions(const struct sample *now, const struct rates *rates)
         table_cell(&table, "%s", number_per_second(&speed, i == 0 ? rates->written : rates->durable));
     }
     table_print(&table, "  ");
+}
+
+static void print_room(const struct sample *now, const struct rates *rates)
+{
+    struct number_text room, span;
+    uint64_t full_ns = full_in_ns(now, rates);
+    if (!now->info.journaled || now->info.journal_room_bytes == UINT64_MAX)
+        return;
+    printf("  the journal may take %s more", number_bytes(&room, (double)now->info.journal_room_bytes));
+    if (full_ns != UINT64_MAX)
+        printf(": full in %s at this rate", number_span(&span, full_ns));
+    printf("\n");
 }
 
 static void participant_row(struct table *table, const struct sample *before, const struct sample *now,
@@ -381,6 +405,7 @@ static void report_text(const struct sample *before, const struct sample *now)
            describe_when_full(info->when_full), (unsigned)info->slots_used, (unsigned)info->slot_count,
            number_exact_bytes(&limit, info->memory_limit_bytes), describe_daemon(info));
     print_positions(now, &rates);
+    print_room(now, &rates);
     if (now->people.count > 0) {
         struct table table;
         table_start(&table, heads);

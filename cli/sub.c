@@ -1,19 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* weir sub: prints what is published as lines, frames or JSON. */
 #include <errno.h>
-#include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include <weir.h>
 
 #include "cli/command.h"
-#include "cli/number.h"
 #include "cli/output.h"
 #include "cli/pace.h"
+#include "cli/print.h"
 #include "cli/signals.h"
 
 enum {
@@ -26,17 +24,19 @@ static const uint64_t save_every_ns = UINT64_C(100000000); /* and this often */
 static const int64_t idle_slice_ns = INT64_C(1000000000);
 
 struct sub_arguments {
-    uint64_t from, count;
+    uint64_t from, since_ns, count;
     int64_t timeout_ns;
     const char *cursor;
     double rate;
     int framed, gate;
 };
-static const struct sub_arguments sub_defaults = {WEIR_POSITION_START, UINT64_MAX, WEIR_FOREVER, NULL, 0, 0, 0};
+static const struct sub_arguments sub_defaults = {WEIR_POSITION_START, 0, UINT64_MAX, WEIR_FOREVER, NULL, 0, 0, 0};
 
 static const struct option sub_options[] = {
     {"--from", "start|end|POSITION", OPTION_POSITION, offsetof(struct sub_arguments, from), 0, 0,
      "where to begin (default: start, the oldest that is still there)"},
+    {"--since", "TIME", OPTION_INSTANT, offsetof(struct sub_arguments, since_ns), 0, 0,
+     "begin with what is of that time or later: 2026-01-31T12:00:00Z, or 10m: so long ago"},
     {"--count", "N", OPTION_COUNT, offsetof(struct sub_arguments, count), 0, UINT64_MAX,
      "end with exit 0 after N messages"},
     {"--timeout", "S", OPTION_SPAN, offsetof(struct sub_arguments, timeout_ns), 0, 0,
@@ -66,88 +66,9 @@ struct run {
     bool dirty; /* next is ahead of what is flushed, or of what is saved */
 };
 
-/* -- Formats -------------------------------------------------------------------------------------------------------- */
-
-static int put_json(struct run *run, json_t *object)
+static enum print_format format_of(const struct run *run)
 {
-    char *text = object ? json_dumps(object, JSON_COMPACT) : NULL;
-    json_decref(object);
-    if (!text) {
-        run->sink.error = -ENOMEM;
-        return -ENOMEM;
-    }
-    sink_put(&run->sink, text, strlen(text));
-    free(text);
-    return sink_put(&run->sink, "\n", 1);
-}
-
-static json_t *headers_json(const struct weir_message *message)
-{
-    json_t *headers = json_array();
-    for (size_t i = 0; i < message->header_count; i++) {
-        const char *name = NULL;
-        const void *value = NULL;
-        size_t name_bytes = 0, value_bytes = 0;
-        if (weir_message_header_at(message, i, &name, &name_bytes, &value, &value_bytes) < 0)
-            break;
-        json_t *header = json_object();
-        output_set_bytes(header, "name", name, name_bytes);
-        output_set_bytes(header, "value", value, value_bytes);
-        json_array_append_new(headers, header);
-    }
-    return headers;
-}
-
-static int put_message_json(struct run *run, const struct weir_message *message)
-{
-    struct number_text buffer;
-    json_t *object = json_object();
-    json_object_set_new(object, "position", output_number(message->position));
-    if (message->has & WEIR_HAS_TIME)
-        json_object_set_new(object, "time", json_string(number_instant(&buffer, message->time_ns)));
-    if (message->has & WEIR_HAS_EXPIRY)
-        json_object_set_new(object, "expiry", json_string(number_instant(&buffer, message->expiry_ns)));
-    json_object_set_new(object, "tag", json_integer(message->tag));
-    if (message->key)
-        output_set_bytes(object, "key", message->key, message->key_bytes);
-    if (message->has & WEIR_HAS_SEQUENCE) {
-        json_object_set_new(object, "sequence", output_number(message->sequence));
-        json_object_set_new(object, "publisher", json_sprintf("%016" PRIx64, message->publisher_hash));
-    }
-    if (message->header_count > 0)
-        json_object_set_new(object, "headers", headers_json(message));
-    output_set_bytes(object, "data", message->data, message->data_bytes);
-    return put_json(run, object);
-}
-
-static int put_message(struct run *run, const struct weir_message *message)
-{
-    if (run->call->json)
-        return put_message_json(run, message);
-    if (run->arguments->framed) {
-        uint32_t bytes = (uint32_t)message->data_bytes;
-        unsigned char frame[4] = {bytes & 255, bytes >> 8 & 255, bytes >> 16 & 255, (unsigned char)(bytes >> 24)};
-        sink_put(&run->sink, frame, sizeof frame);
-        return sink_put(&run->sink, message->data, message->data_bytes);
-    }
-    sink_put(&run->sink, message->data, message->data_bytes);
-    return sink_put(&run->sink, "\n", 1);
-}
-
-static const char *gap_reason(int reason)
-{
-    switch (reason) {
-    case WEIR_GAP_OVERWRITTEN:
-        return "overwritten";
-    case WEIR_GAP_EXPIRED:
-        return "expired";
-    case WEIR_GAP_LOST:
-        return "lost";
-    case WEIR_GAP_DAMAGED:
-        return "damaged";
-    default:
-        return "unknown";
-    }
+    return run->call->json ? PRINT_JSON : run->arguments->framed ? PRINT_FRAMED : PRINT_LINES;
 }
 
 static void put_gap(struct run *run)
@@ -155,19 +76,7 @@ static void put_gap(struct run *run)
     struct weir_gap gap;
     if (weir_sub_gap(run->sub, &gap) < 0)
         return;
-    if (run->call->json) {
-        json_t *object = json_object();
-        json_t *members = json_object();
-        json_object_set_new(members, "from", output_number(gap.from));
-        json_object_set_new(members, "to", output_number(gap.to));
-        json_object_set_new(members, "reason", json_string(gap_reason(gap.reason)));
-        json_object_set_new(object, "gap", members);
-        put_json(run, object);
-    } else {
-        sink_flush(&run->sink); /* what comes before the gap is seen before it */
-        fprintf(stderr, "gap: positions %" PRIu64 " to %" PRIu64 " are missing (%s)\n", gap.from, gap.to,
-                gap_reason(gap.reason));
-    }
+    print_gap(&run->sink, &gap, format_of(run));
     run->next = gap.to;
     run->dirty = true;
 }
@@ -243,7 +152,7 @@ static int print_some(struct run *run)
     if (count < 0)
         return count == -EINTR && run->sink.error == 0 ? 0 : count;
     for (int i = 0; i < count; i++) {
-        if (put_message(run, &messages[i]) != 0)
+        if (print_message(&run->sink, &messages[i], format_of(run)) != 0)
             return run->sink.error;
         run->next = messages[i].next;
         run->printed++;
@@ -290,6 +199,10 @@ static int sub_run(const struct call *call)
         complain("--json and --framed exclude each other: choose one");
         return EXIT_USAGE;
     }
+    if (arguments->since_ns && arguments->from != WEIR_POSITION_START) {
+        complain("--from and --since exclude each other: choose one");
+        return EXIT_USAGE;
+    }
     uint64_t now_ns = pace_now_ns();
     run.deadline_ns = UINT64_MAX;
     if (arguments->timeout_ns < WEIR_FOREVER - (int64_t)now_ns)
@@ -300,6 +213,7 @@ static int sub_run(const struct call *call)
     }
     struct weir_sub_options options = WEIR_SUB_OPTIONS_INIT;
     options.from = arguments->from;
+    options.since_ns = arguments->since_ns;
     options.cursor = arguments->cursor;
     options.gating = arguments->gate;
     signals_about(run.ring);

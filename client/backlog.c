@@ -218,6 +218,20 @@ int backlog_seek_oldest(struct weir_sub *sub)
     return backlog_seek(sub, oldest);
 }
 
+int backlog_time_hint(struct weir_sub *sub, uint64_t time_ns, uint64_t *ret_position)
+{
+    const struct ring_view *view = &sub->attachment.view;
+    struct journal_meta meta = {.geometry = view->geometry, .identity = view->identity};
+    if (!journaled(sub))
+        return -ENOENT;
+    int fd = journal_directory(sub);
+    if (fd < 0)
+        return has_no_journal(sub, fd) ? -ENOENT : fail_journal(sub, view->identity.start, fd);
+    int r = journal_seek_time(fd, &meta, time_ns, ret_position);
+    close(fd);
+    return r < 0 && r != -ENOENT ? fail_journal(sub, view->identity.start, r) : r;
+}
+
 /* -- gaps ---------------------------------------------------------------------------------------------------------- */
 
 static int tell_gap(struct weir_sub *sub, uint64_t from, uint64_t to, int reason)

@@ -93,9 +93,13 @@ int weir_ring_inspect(const char *bus, const char *name, struct weir_ring_info *
                                   .sync = (int)(sync & 0xff),
                                   .sync_interval_ms = (uint32_t)(sync >> 8),
                                   .journal_retries = (journal_error & RING_JOURNAL_RETRIES) != 0,
+                                  .quota_messages = mem_load_relaxed(&control->quota_messages),
+                                  .quota_bytes = mem_load_relaxed(&control->quota_bytes),
+                                  .quota_burst_ns = mem_load_relaxed(&control->quota_burst_ns),
                                   .refused_count = mem_load_relaxed(&control->refused_count),
                                   .refused_last_ns = mem_load_relaxed(&control->refused_last_ns)};
-    uint64_t oldest;
+    uint64_t oldest, room = mem_load_relaxed(&control->room);
+    info.journal_room_bytes = room ? room - 1 : UINT64_MAX;
     memcpy(info.ring_id, view->identity.ring_id, sizeof info.ring_id);
     fill_files(&attachment, &info);
     for (uint32_t i = 0; i < g->slot_count; i++)

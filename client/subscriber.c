@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <sched.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -52,6 +53,9 @@ static int go_to(struct weir_sub *sub, uint64_t position)
     return backlog_seek_checked(sub, position);
 }
 
+/* Of weir_sub_options.since_ns, until a cursor is found: no position is odd. */
+#define SINCE UINT64_C(1)
+
 static int check_gating(const struct ring_view *view)
 {
     if (view->geometry.flags & RING_JOURNALED)
@@ -75,13 +79,24 @@ static int join(struct weir_sub *sub, const char *ring)
     return r;
 }
 
-int weir_sub_open(const char *bus, const char *ring, const struct weir_sub_options *options, struct weir_sub **ret_sub)
+/* The struct before it grew: a program that was built then knows of no time to begin at. */
+#define OPTIONS_BYTES_TIMELESS offsetof(struct weir_sub_options, since_ns)
+
+static bool take_options(const struct weir_sub_options *given, struct weir_sub_options *ret_options)
 {
-    static const struct weir_sub_options defaults = WEIR_SUB_OPTIONS_INIT;
+    *ret_options = (struct weir_sub_options)WEIR_SUB_OPTIONS_INIT;
+    if (given && given->size != sizeof *given && given->size != OPTIONS_BYTES_TIMELESS)
+        return false;
+    if (given)
+        memcpy(ret_options, given, given->size);
+    return true;
+}
+
+int weir_sub_open(const char *bus, const char *ring, const struct weir_sub_options *given, struct weir_sub **ret_sub)
+{
+    struct weir_sub_options taken, *options = &taken;
     fail_clear();
-    if (!options)
-        options = &defaults;
-    if (!ret_sub || options->size != sizeof *options)
+    if (!ret_sub || !take_options(given, &taken))
         return fail(-EINVAL, "weir_sub_open: ret_sub is NULL, or options.size is not sizeof(struct weir_sub_options)");
     struct weir_sub *sub = calloc(1, sizeof *sub);
     if (!sub)
@@ -96,10 +111,11 @@ int weir_sub_open(const char *bus, const char *ring, const struct weir_sub_optio
         free(sub);
         return r;
     }
-    uint64_t position = options->from;
+    uint64_t position = options->since_ns ? SINCE : options->from;
     sub->spin_ns = options->spin_ns < 0 ? attachment_spin_ns() : options->spin_ns;
     sub->reader.gating = options->gating;
-    if ((options->cursor && (r = take_cursor(sub, options->cursor, &position)) < 0) || (r = go_to(sub, position)) < 0) {
+    if ((options->cursor && (r = take_cursor(sub, options->cursor, &position)) < 0) ||
+        (r = options->since_ns && position == SINCE ? seek_time(sub, options->since_ns) : go_to(sub, position)) < 0) {
         weir_sub_close(sub);
         return r;
     }
@@ -384,6 +400,21 @@ int weir_sub_seek(struct weir_sub *sub, uint64_t position)
         return r;
     uint64_t before = weir_sub_position(sub);
     r = go_to(sub, position);
+    if (r < 0)
+        backlog_seek(sub, before);
+    if (sub->watcher)
+        watcher_raise(sub->watcher); /* nobody has looked there yet */
+    return r;
+}
+
+int weir_sub_seek_time(struct weir_sub *sub, uint64_t time_ns)
+{
+    fail_clear();
+    int r = attachment_check(&sub->attachment);
+    if (r < 0)
+        return r;
+    uint64_t before = weir_sub_position(sub);
+    r = seek_time(sub, time_ns);
     if (r < 0)
         backlog_seek(sub, before);
     if (sub->watcher)

@@ -26,6 +26,8 @@ struct weir_sub {
 int backlog_seek(struct weir_sub *sub, uint64_t position);
 /* The same for a position that came from outside: -EINVAL unless a record starts there. */
 int backlog_seek_checked(struct weir_sub *sub, uint64_t position);
+/* A position from which on everything of that time or later lies, in the journal's index: 0; -ENOENT: it does not tell. */
+int backlog_time_hint(struct weir_sub *sub, uint64_t time_ns, uint64_t *ret_position);
 /* Goes to the oldest record kept anywhere. */
 int backlog_seek_oldest(struct weir_sub *sub);
 /* The next record, not passed yet: 1, 0: none, -EPIPE: sub->gap, the position is behind it; other errors. */
@@ -34,5 +36,12 @@ void backlog_pass(struct weir_sub *sub, const struct ring_item *item);
 /* After waiting a while: repairs what the dead left at my position. 1: fetch again. *ret_pending: sleep short. */
 int backlog_look(struct weir_sub *sub, bool *ret_pending);
 void backlog_close(struct weir_sub *sub);
+
+/* -- seek_time.c ---------------------------------------------------------------------------------------------------- */
+
+/* Goes to the first record of that time or later, or to the end. */
+int seek_time(struct weir_sub *sub, uint64_t time_ns);
+/* Whether a record carries no time, or this one or a later one. */
+bool seek_time_reached(const struct ring_item *item, uint64_t time_ns);
 
 #endif

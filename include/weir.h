@@ -11,7 +11,7 @@
  * then, and outputs (ret_...) are not written:
  *   -EINVAL    an argument is out of its documented range      -EILSEQ    a bad name
  *   -ENAMETOOLONG  a name or a path is too long, or the buffer too small for it
- *   -ENOENT    no such ring, bus, header or gap                -EEXIST    the ring exists
+ *   -ENOENT    no such ring, journal, bus, header, gap or pin  -EEXIST    the ring exists
  *   -EACCES    the files' rights do not allow it               -ENOMEM    not enough (shared) memory, or handles
  *   -EAGAIN    nothing to do now: ring full, or no message yet -ETIMEDOUT the time limit passed
  *   -EPIPE     messages before the next one are gone: see weir_sub_gap()
@@ -162,8 +162,11 @@ struct weir_ring_info {
     int sync;                                /* enum weir_sync */
     uint32_t sync_interval_ms;               /* WEIR_SYNC_INTERVAL */
     int journal_retries;                     /* 1: it holds it up, and weird tries again; 0: the journal has stopped */
+    uint64_t journal_room_bytes;             /* that the journal may still take; UINT64_MAX: no limit, or not known */
     int daemon_alive;                        /* 1: weird serves this ring; 0: it does not; -1: no right to ask */
     uint64_t refused_count, refused_last_ns; /* by drop-new */
+    /* What publishers may send a second, all together, and so long a share of it at once; 0: as much as they like. */
+    uint64_t quota_messages, quota_bytes, quota_burst_ns;
 };
 int weir_ring_inspect(const char *bus, const char *name, struct weir_ring_info *ret_info);
 
@@ -331,10 +334,11 @@ struct weir_sub_options {
     const char *cursor; /* name under which the position is saved; found again it wins over `from`; NULL: none */
     int gating;         /* 1: publishers wait for me (memory-only rings that do not drop old) */
     int64_t spin_ns;    /* how long to poll before sleeping in the kernel; -1: a measured default */
+    uint64_t since_ns;  /* not 0: stands for `from`, as weir_sub_seek_time() */
 };
 #define WEIR_SUB_OPTIONS_INIT                                                                                          \
     {                                                                                                                  \
-        sizeof(struct weir_sub_options), WEIR_POSITION_START, NULL, 0, -1                                              \
+        sizeof(struct weir_sub_options), WEIR_POSITION_START, NULL, 0, -1, 0                                           \
     }
 
 /*
@@ -391,10 +395,140 @@ int weir_sub_gap(const struct weir_sub *sub, struct weir_gap *ret_gap);
 uint64_t weir_sub_position(const struct weir_sub *sub);
 /* Goes to a position, WEIR_POSITION_START or WEIR_POSITION_END. */
 int weir_sub_seek(struct weir_sub *sub, uint64_t position);
+/*
+ * Goes to the first message of that time or later. A message's time is when it was published, where it carries that
+ * (WEIR_HAS_TIME), else when weird wrote it to the journal, which is known to the second (to 16 MiB of messages, where these
+ * come faster); without a journal there is no such time. No message of that time or later is passed over. What is returned
+ * first may be older only where it carries no time, by as much as is not known; behind it, times need not rise, since
+ * publishers overtake each other. A time to come is the end. It reads what lies between the place that the journal's index
+ * knows and the message, 16 MiB or a second's worth mostly.
+ */
+int weir_sub_seek_time(struct weir_sub *sub, uint64_t time_ns);
 /* Keeps a position (of the next message wanted) under the handle's cursor name. -EPERM: it has none. */
 int weir_sub_save(struct weir_sub *sub, uint64_t position);
 /* 1: the next message is read from memory; 0: from the journal. */
 int weir_sub_in_memory(const struct weir_sub *sub);
+
+/* -- Journals ----------------------------------------------------------------------------------------------------- */
+
+/*
+ * A journal is looked at, read and repaired without the ring and without weird, live or dead. Everywhere below: directory is
+ * the one in which journals lie; NULL: the one that the ring's link on the bus names, or that of the bus's other rings; where
+ * there is none, what weird would take: /var/lib/weir where it may be written, else $XDG_STATE_HOME/weir, else
+ * ~/.local/state/weir. It takes the right to read the journal's files. These calls read disks and may take long.
+ */
+
+struct weir_journal;
+
+/* The directory that NULL stands for, into buffer. -ENAMETOOLONG: the buffer is too small. */
+int weir_journal_directory(const char *bus, char *buffer, size_t buffer_bytes);
+/* Calls back with the name of each journal, in order of names. Stops early as weir_ring_list(). */
+int weir_journal_list(const char *bus, const char *directory, int (*callback)(void *ctx, const char *name), void *ctx);
+/* Opens a journal for looking, also one whose `meta` is damaged. Holds nothing up. -EMEDIUMTYPE: it is none. */
+int weir_journal_open(const char *bus, const char *directory, const char *name, struct weir_journal **ret_journal);
+/* NULL is allowed. */
+void weir_journal_close(struct weir_journal *journal);
+
+struct weir_journal_info {
+    size_t size; /* set to sizeof(struct weir_journal_info) before the call */
+    int live;    /* 1: weird has it; 0: nobody writes it; -1: no right to ask */
+    int damaged; /* 1: `meta` is, and what stands here was had from elsewhere, or is a default: weir_journal_repair() */
+    int exclusive, when_full;
+    uint64_t segment_bytes, memory_limit_bytes;
+    uint32_t max_readers, max_publishers;
+    uint32_t mode;
+    uint32_t uid, gid;
+    uint8_t ring_id[16];
+    uint64_t created_ns;
+    uint64_t epoch;
+    uint64_t epoch_position;             /* the first of this epoch */
+    uint64_t first_position;             /* of the oldest segment that is kept */
+    uint64_t end_position;               /* behind the last record that can be read */
+    uint64_t durable;                    /* at least so far; of a ring on the bus: exactly */
+    uint64_t lease;                      /* no position at or above it was ever given out */
+    uint64_t bytes;                      /* on disk, of all its files */
+    uint64_t segment_count, spare_count; /* files: of segments; kept ready for segments to come */
+    uint64_t gap_count, pin_count;
+};
+int weir_journal_inspect(struct weir_journal *journal, struct weir_journal_info *ret_info);
+
+/* A publisher's last sequence, or a cursor's position, as they were last saved. */
+struct weir_journal_name {
+    size_t size;   /* set by the library */
+    int is_cursor; /* 1: value is a position; 0: value is a sequence */
+    char name[WEIR_NAME_MAX + 1];
+    uint64_t value;
+};
+/* -EBADMSG: they are damaged. Stops early as weir_ring_list(). */
+int weir_journal_names(struct weir_journal *journal, int (*callback)(void *ctx, const struct weir_journal_name *name),
+                       void *ctx);
+
+/* An entry of the journal's ledger: positions that no reader gets. */
+struct weir_journal_entry {
+    size_t size; /* set by the library */
+    uint64_t from, to;
+    uint64_t time_ns; /* when it was noted */
+    uint64_t epoch;   /* in which it was */
+    int reason;       /* enum weir_gap_reason */
+};
+/* In the order of positions. Stops early as weir_ring_list(). */
+int weir_journal_gaps(struct weir_journal *journal, int (*callback)(void *ctx, const struct weir_journal_entry *gap),
+                      void *ctx);
+
+struct weir_journal_fault {
+    size_t size;            /* set by the library */
+    const char *file;       /* in the journal's directory; valid during the call */
+    uint64_t offset, bytes; /* in the file; bytes 0: all of it */
+    uint64_t from, to;      /* positions of the records that are damaged; both 0: none are */
+    int known;              /* 1: the ledger tells it already */
+    const char *what;
+};
+/*
+ * Reads every record, up to what is durable in a live journal, and checks every checksum. Calls back per fault, and now and
+ * then with how much is done. Returns the number of faults that the ledger does not tell. Never writes. progress: NULL, or
+ * non-zero from it stops, and is returned where it is negative.
+ */
+int weir_journal_verify(struct weir_journal *journal, void (*fault)(void *ctx, const struct weir_journal_fault *fault),
+                        int (*progress)(void *ctx, uint64_t done_bytes, uint64_t total_bytes), void *ctx);
+/*
+ * Brings a journal that nobody writes to a state in which weird opens it and readers are told of each range that is missing.
+ * No record that can be read is lost; weir-journal(1) says what is restored, and from what. Calls back with each step, one
+ * English sentence; with dry_run 1 nothing is written. Returns the number of steps. -EBUSY: weird has it. Open it anew afterwards.
+ */
+int weir_journal_repair(struct weir_journal *journal, int dry_run, void (*step)(void *ctx, const char *text),
+                        int (*progress)(void *ctx, uint64_t done_bytes, uint64_t total_bytes), void *ctx);
+
+/*
+ * The next message of the journal, from the oldest on; it stays valid until the next call on the handle. -EAGAIN: the end, as
+ * it was when the handle was opened or a position was last gone to. -EPIPE: messages are missing here; weir_journal_gap() says
+ * which, the next call goes on behind them.
+ */
+int weir_journal_next(struct weir_journal *journal, struct weir_message *ret_message);
+int weir_journal_gap(const struct weir_journal *journal, struct weir_gap *ret_gap);
+/* Where the next message is looked for. */
+uint64_t weir_journal_position(const struct weir_journal *journal);
+/* Goes to a message's position, WEIR_POSITION_START or WEIR_POSITION_END. */
+int weir_journal_seek(struct weir_journal *journal, uint64_t position);
+/* As weir_sub_seek_time(). */
+int weir_journal_seek_time(struct weir_journal *journal, uint64_t time_ns);
+
+/*
+ * Pins keep a range of positions from expiring, what is not written yet included. A pin of the same name is replaced. from may
+ * be WEIR_POSITION_START, to WEIR_POSITION_END: what is there now. -EPIPE: some of the range has expired already;
+ * -ENOSPC: there are 1024; -EBUSY: others have changed pins for five seconds.
+ */
+int weir_journal_pin(struct weir_journal *journal, const char *name, uint64_t from, uint64_t to);
+/* -ENOENT: no such pin. name NULL: all of them, also where their file is damaged. */
+int weir_journal_unpin(struct weir_journal *journal, const char *name);
+struct weir_journal_pinned {
+    size_t size; /* set by the library */
+    char name[WEIR_NAME_MAX + 1];
+    uint64_t from, to;
+    uint64_t time_ns; /* when it was made */
+};
+/* In order of names. Stops early as weir_ring_list(). */
+int weir_journal_pins(struct weir_journal *journal, int (*callback)(void *ctx, const struct weir_journal_pinned *pin),
+                      void *ctx);
 
 #ifdef __cplusplus
 }

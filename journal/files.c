@@ -122,11 +122,10 @@ int journal_folder_stands(int journal_fd, const char *name, int folder_fd)
     return mine.st_dev == there.st_dev && mine.st_ino == there.st_ino ? 0 : -ENOENT;
 }
 
-/* Somebody may have thought it a left-over: it is made again. */
-static int open_lock(int folder_fd)
+int journal_lock_file_open(int folder_fd, const char *name)
 {
     struct stat folder;
-    int fd = journal_file_open(folder_fd, JOURNAL_LOCK_NAME, true);
+    int fd = journal_file_open(folder_fd, name, true);
 
     if (fd != -ENOENT)
         return fd;
@@ -134,8 +133,8 @@ static int open_lock(int folder_fd)
     if (result < 0)
         return result;
     struct journal_rights rights = {.uid = folder.st_uid, .gid = folder.st_gid};
-    fd = journal_file_make(folder_fd, JOURNAL_LOCK_NAME, &rights);
-    return fd == -EEXIST ? journal_file_open(folder_fd, JOURNAL_LOCK_NAME, true) : fd;
+    fd = journal_file_make(folder_fd, name, &rights);
+    return fd == -EEXIST ? journal_file_open(folder_fd, name, true) : fd;
 }
 
 static int check_is_journal(int folder_fd)
@@ -157,7 +156,7 @@ static int lock_folder(int journal_fd, const char *name, int folder_fd)
         return -ENOENT;
     if (result < 0)
         return result;
-    int fd = open_lock(folder_fd);
+    int fd = journal_lock_file_open(folder_fd, JOURNAL_LOCK_NAME);
     if (fd < 0)
         return fd;
     result = jio_lock(fd);

@@ -11,6 +11,8 @@
 #define JOURNAL_LEDGER_NAME "ledger"
 #define JOURNAL_NAMES_NAME "names"
 #define JOURNAL_LOCK_NAME "lock"
+#define JOURNAL_PINS_NAME "pins"
+#define JOURNAL_PINS_LOCK_NAME "pins.lock"
 
 /* Whose the files are, and who else may read them: the read bits of `mode` for group and others. */
 struct journal_rights {
@@ -29,6 +31,8 @@ int journal_folder_set_rights(int folder_fd, const struct journal_rights *rights
 int journal_file_open(int folder_fd, const char *name, bool writable);
 /* A new file. -EEXIST: there is one. */
 int journal_file_make(int folder_fd, const char *name, const struct journal_rights *rights);
+/* A lock file: its owner's alone. Somebody may have thought it a left-over: it is made where it is missing. */
+int journal_lock_file_open(int folder_fd, const char *name);
 /*
  * Opens DIR/NAME and takes the lock of its one writer, a file of its own: whoever may read a file may keep others from locking
  * it, and nobody but the journal's owner may read this one. -EBUSY: somebody has it; -EMEDIUMTYPE: it is no journal; -ENOENT:

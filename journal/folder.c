@@ -130,10 +130,10 @@ static int make_meta(int folder_fd, const struct journal_meta *meta)
     return result;
 }
 
-static int make_lock(int folder_fd, const struct journal_meta *meta)
+static int make_lock(int folder_fd, const char *name, const struct journal_meta *meta)
 {
     struct journal_rights rights = {.uid = meta->uid, .gid = meta->gid};
-    int fd = journal_file_make(folder_fd, JOURNAL_LOCK_NAME, &rights);
+    int fd = journal_file_make(folder_fd, name, &rights);
 
     jio_close(fd);
     return fd < 0 ? fd : 0;
@@ -145,7 +145,9 @@ static int fill_folder(int folder_fd, const struct journal_meta *meta)
     int result = make_meta(folder_fd, meta);
 
     if (result == 0)
-        result = make_lock(folder_fd, meta);
+        result = make_lock(folder_fd, JOURNAL_LOCK_NAME, meta);
+    if (result == 0) /* now: on a full disk there may be no room for it */
+        result = make_lock(folder_fd, JOURNAL_PINS_LOCK_NAME, meta);
     if (result == 0)
         result = journal_ledger_make(folder_fd, &rights);
     /* Last: from here on its owner may put things into it. */

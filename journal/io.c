@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #ifdef WEIR_TESTING
@@ -95,6 +96,23 @@ void jio_close(int fd)
 int jio_stat(int fd, struct stat *ret_stat)
 {
     return CALL_AGAIN(fstat(fd, ret_stat), .call = JIO_STAT, .fd = fd);
+}
+
+int jio_room(int fd, uint64_t *ret_free_bytes, uint64_t *ret_bytes)
+{
+    struct statvfs room;
+    int64_t result;
+    uint64_t most = UINT64_MAX;
+
+    do
+        CALL(result, most, fstatvfs(fd, &room), .call = JIO_ROOM, .fd = fd);
+    while (result == -EINTR);
+    if (result < 0)
+        return (int)result;
+    uint64_t free_bytes = (uint64_t)room.f_bavail * room.f_frsize;
+    *ret_free_bytes = free_bytes < most ? free_bytes : most;
+    *ret_bytes = (uint64_t)room.f_blocks * room.f_frsize;
+    return 0;
 }
 
 int jio_set_direct(int fd, bool direct)
@@ -184,6 +202,11 @@ int jio_start_writing(int fd, uint64_t offset, uint64_t bytes)
 {
     return CALL_AGAIN(sync_file_range(fd, (off_t)offset, (off_t)bytes, SYNC_FILE_RANGE_WRITE),
                       .call = JIO_START_WRITING, .fd = fd, .offset = offset, .bytes = bytes);
+}
+
+void jio_will_need(int fd)
+{
+    posix_fadvise(fd, 0, 0, POSIX_FADV_WILLNEED);
 }
 
 int jio_sync(int fd)

@@ -20,6 +20,8 @@ int jio_open(int dir_fd, const char *name, int flags, mode_t mode);
 int jio_duplicate(int fd);
 void jio_close(int fd); /* -1 is allowed */
 int jio_stat(int fd, struct stat *ret_stat);
+/* Of the file system: bytes that who is not root may still take, and all there are. */
+int jio_room(int fd, uint64_t *ret_free_bytes, uint64_t *ret_bytes);
 /* Past the kernel's cache: whole blocks from aligned memory alone. -EINVAL: not on this file system. */
 int jio_set_direct(int fd, bool direct);
 /* A read lock of the whole file, as long as the descriptor is open: see journal/spare.h. */
@@ -33,8 +35,34 @@ int jio_write(int fd, const void *data, uint64_t bytes, uint64_t offset);
 int jio_allocate(int fd, uint64_t offset, uint64_t bytes);
 /* Tells the kernel to begin writing out. Promises nothing. */
 int jio_start_writing(int fd, uint64_t offset, uint64_t bytes);
+/* Tells the kernel to begin reading all of it. Promises nothing. */
+void jio_will_need(int fd);
 int jio_sync(int fd);      /* fsync: of directories and new files */
 int jio_sync_data(int fd); /* fdatasync */
+
+/*
+ * Writes and syncs under way, where somebody has a way to do them while the caller goes on (the daemon: io_uring, or threads).
+ * One thread at a time. Each op is done once, as the call of its kind above would do it, but cut short where the kernel does
+ * so; its errors are its result. Where hooks are set the calls above are to be made in its place.
+ */
+enum jio_op_kind { JIO_OP_WRITE, JIO_OP_SYNC_DATA, JIO_OP_SYNC };
+struct jio_op {
+    enum jio_op_kind kind;
+    int fd;
+    const void *data; /* in the queue's buffers */
+    uint64_t bytes, offset;
+    int64_t result; /* once it is done: bytes written, 0, or a negative errno */
+    bool done;
+};
+struct jio_queue {
+    /* Begins it: op and data stay where they are until it is done. May wait for others. */
+    void (*submit)(struct jio_queue *queue, struct jio_op *op);
+    /* Until it is done; others may be by then too. NULL: says which are by now, and does not wait. */
+    void (*wait)(struct jio_queue *queue, struct jio_op *op);
+    uint8_t *buffers; /* buffer_count of them, each of buffer_bytes, aligned to blocks */
+    uint64_t buffer_bytes;
+    uint32_t buffer_count;
+};
 
 int jio_rename(int from_dir_fd, const char *from, int to_dir_fd, const char *to);
 int jio_unlink(int dir_fd, const char *name);
@@ -51,6 +79,7 @@ enum jio_call {
     JIO_DUPLICATE,
     JIO_CLOSE,
     JIO_STAT,
+    JIO_ROOM, /* cut short: so many bytes are free */
     JIO_SET_DIRECT,
     JIO_LOCK,
     JIO_HOLD,

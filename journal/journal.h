@@ -74,9 +74,24 @@ bool journal_may_pass(int error);
 int journal_set_meta(struct journal_writer *writer, const struct journal_meta *meta);
 
 /*
+ * Writes under way (journal/io.h, struct jio_queue), for all writers of one thread; its queue's buffers are for this alone.
+ * Writes of records up to `longer_than` bytes are waited for all the same. Closed after the writers.
+ */
+struct jio_queue;
+struct journal_flights;
+#define JOURNAL_FLIGHT_BYTES ((1u << 20) + JOURNAL_BLOCK_BYTES) /* a buffer has at least so much */
+int journal_flights_open(struct jio_queue *queue, uint64_t longer_than, struct journal_flights **ret_flights);
+void journal_flights_close(struct journal_flights *flights);
+/* From now on journal_write() may return while bytes are on their way. */
+void journal_set_flights(struct journal_writer *writer, struct journal_flights *flights);
+/* Behind what was written, in the order of positions; wait: all of it is. An error that came meanwhile ends the writer. */
+int journal_settle(struct journal_writer *writer, bool wait, uint64_t *ret_written);
+
+/*
  * Writes committed records: `bytes` (a multiple of the unit) copied from the ring at `position`, within one segment, CRCs set
  * by journal_seal(). Creates segment files as needed, allocated whole; the next one is made ahead when the last quarter of a
- * segment is reached. All that was returned as written is in the kernel. -EINVAL: below the epoch's start.
+ * segment is reached. It is in the kernel when this returns; where there are flights, when journal_settle() says so.
+ * -EINVAL: below the epoch's start.
  */
 int journal_write(struct journal_writer *writer, uint64_t position, const void *bytes_at, uint64_t bytes);
 /*
@@ -84,6 +99,12 @@ int journal_write(struct journal_writer *writer, uint64_t position, const void *
  * written before the call is durable.
  */
 int journal_sync(struct journal_writer *writer);
+/*
+ * The same in two halves, so that several writers' syncs are under way at once. Between them, and after a failed first half,
+ * nothing else is done with the writer but to close it.
+ */
+int journal_sync_begin(struct journal_writer *writer);
+int journal_sync_end(struct journal_writer *writer);
 /*
  * For when there is nothing else to do: makes a file for a segment to come, written from end to end, so that to sync what is
  * written over it takes half the time. 1: made one, there may be more to do; 0: there are enough, or it cannot be done now.
@@ -119,14 +140,48 @@ struct journal_names {
 };
 int journal_save_names(struct journal_writer *writer, const struct journal_names *names); /* synced, by rename */
 /* Missing file: empty, 0. -EBADMSG: damaged; what it held must be had from somewhere else. Free with journal_free_names(). */
+int journal_read_names(int ring_journal_fd, const uint8_t ring_id[16], struct journal_names *ret_names);
+/* Of a file that is damaged: what may have been names, all of them as producers. Nothing says that they were. */
+int journal_salvage_names(int ring_journal_fd, struct journal_names *ret_names);
 int journal_load_names(struct journal_writer *writer, struct journal_names *ret_names);
 void journal_free_names(struct journal_names *names);
 
 /*
- * Takes the files of all segments below this one away, after their range is durably in the ledger (JOURNAL_GAP_EXPIRED).
- * -EBUSY: this writer has one of them open, being written or not synced yet.
+ * Takes the files of all segments below this one away, after their range is durably in the ledger (JOURNAL_GAP_EXPIRED); those
+ * that a pin covers stay. -EBUSY: this writer has one of them open, being written or not synced yet; or pins are just being
+ * changed: come again. -EBADMSG: `pins` is damaged, and nothing expires before journal_unpin() has taken it away.
  */
 int journal_expire(struct journal_writer *writer, uint64_t below_segment);
+/* The same, of at most so many files, the oldest. *ret_count: how many went, set in any case. */
+int journal_expire_some(struct journal_writer *writer, uint64_t below_segment, uint64_t most, uint64_t *ret_count);
+/* Those that have files, ascending; valid until the writer's next call. */
+int journal_segments(struct journal_writer *writer, const uint64_t **ret_segments, size_t *ret_count);
+/* When a segment's first bytes were written (CLOCK_REALTIME), as its header tells. -EBADMSG: it has none that is valid. */
+int journal_segment_created(struct journal_writer *writer, uint64_t segment, uint64_t *ret_created_ns);
+
+/*
+ * The account of room. `take` is asked before a file of so many bytes is made: 0, or the error that the call shall answer, one
+ * that may pass. `spare`: it is not needed yet. `settle`, behind each take that was granted: whether the file was made, and its
+ * bytes are the file system's to tell from now on. `give`: a file went. All are called by whoever uses the writer.
+ */
+struct journal_room {
+    int (*take)(void *ctx, uint64_t bytes, bool spare);
+    void (*settle)(void *ctx, uint64_t bytes, bool made);
+    void (*give)(void *ctx, uint64_t bytes);
+    void *ctx;
+};
+/* From now on; *ret_bytes: what its files take by then, the small ones left out. `room` is copied. */
+int journal_set_room(struct journal_writer *writer, const struct journal_room *room, uint64_t *ret_bytes);
+/*
+ * Whether files are kept ready for segments to come. False: those that there are go. True, again: what could not be made
+ * before is tried anew.
+ */
+void journal_keep_spares(struct journal_writer *writer, bool keep);
+uint32_t journal_spares(const struct journal_writer *writer);
+/* Bytes of one segment's file. */
+uint64_t journal_file_bytes(const struct journal_writer *writer);
+/* What the files of the journal DIR/NAME take, the small ones left out. Whoever has it. */
+int journal_bytes(int journal_fd, const char *name, uint64_t *ret_bytes);
 
 /*
  * Finds the end after a crash or power loss: scans records from meta.durable on (meta.start, if that is higher), from
@@ -187,5 +242,99 @@ int journal_oldest_segment(int ring_journal_fd, uint64_t from, uint64_t *ret_seg
 int journal_find_gap(int ring_journal_fd, uint64_t position, struct journal_gap *ret_gap);
 /* All ranges in the order of positions; stops when the callback returns non-zero, returns that. */
 int journal_gaps(int ring_journal_fd, int (*callback)(void *ctx, const struct journal_gap *gap), void *ctx);
+
+/* -- Pins: ranges that retention leaves alone. Of the journal directory of one ring, live or not. --------- */
+
+struct journal_pin {
+    char name[RING_NAME_BYTES];
+    uint64_t from, to; /* positions: [from, to); what is not written yet may be among them */
+    uint64_t time_ns;  /* when it was made, CLOCK_REALTIME */
+};
+/*
+ * When it has returned 0, nothing of the range has expired, and nothing of it expires until the pin is taken away: it is on
+ * stable storage, and whoever expires reads the pins under the same lock. A pin of the same name is replaced. -ENODATA: some of
+ * the range has expired already; -EINVAL: from >= to; -EFBIG: there are JOURNAL_PINS_MAX; -EBUSY: another one has changed
+ * pins, or expired segments, for five seconds; -EBADMSG: the file is damaged. On an error a pin of that name is as it was; where
+ * that is -EIO or another of the disk's, it may be the new one.
+ */
+int journal_pin(int ring_journal_fd, const char *name, uint64_t from, uint64_t to);
+/* -ENOENT: no such pin. name NULL: all of them, and be the file damaged. */
+int journal_unpin(int ring_journal_fd, const char *name);
+/* In the order of names; stops when the callback returns non-zero, returns that. -EBADMSG: the file is damaged. */
+int journal_pins(int ring_journal_fd, int (*callback)(void *ctx, const struct journal_pin *pin), void *ctx);
+
+/* -- Looking, verifying, repairing: of the journal directory of one ring ----------------------------------- */
+
+/* The directory of journals where none is given: /var/lib/weir where I may write it, else $XDG_STATE_HOME/weir, else
+ * ~/.local/state/weir. It need not exist. -ENOENT: there is no home either. */
+int journal_directory_default(char *path, size_t path_bytes);
+
+/*
+ * What `meta` says; *ret_rebuilt: it is damaged or gone, and this is what the headers of the segments tell, with defaults for
+ * the rest: see repair.c. -EMEDIUMTYPE: no journal; -EBADMSG: nothing tells.
+ */
+int journal_look(int ring_journal_fd, struct journal_meta *ret_meta, bool *ret_rebuilt);
+/* Whether a writer has it: 1 or 0; -EACCES: no right to ask. */
+int journal_is_live(int ring_journal_fd);
+
+struct journal_extent {
+    uint64_t first_segment; /* the lowest that has a file; UINT64_MAX: none */
+    uint64_t segment_count, spare_count;
+    uint64_t bytes; /* on disk, all files */
+};
+int journal_measure(int ring_journal_fd, uint32_t segment_shift, struct journal_extent *ret_extent);
+/*
+ * A position that is not above any record that was written at that time or later, and close to the first of them: a second's
+ * worth of records, or 16 MiB. A record's, or a segment's start; with a damaged index it may be neither. -ENOENT: nothing is kept.
+ */
+int journal_seek_time(int ring_journal_fd, const struct journal_meta *meta, uint64_t time_ns, uint64_t *ret_position);
+/* The end of a journal that nobody writes: behind the last valid record. */
+int journal_find_end(int ring_journal_fd, const struct journal_meta *meta, uint64_t *ret_end);
+
+enum journal_fault_kind {
+    JOURNAL_FAULT_META,
+    JOURNAL_FAULT_LEDGER,
+    JOURNAL_FAULT_NAMES,
+    JOURNAL_FAULT_PINS,
+    JOURNAL_FAULT_HEADER, /* of a segment: costs no record */
+    JOURNAL_FAULT_RECORDS
+};
+struct journal_fault {
+    enum journal_fault_kind kind;
+    const char *file;       /* of the directory; during the call */
+    uint64_t offset, bytes; /* in the file */
+    uint64_t from, to;      /* RECORDS: positions */
+    uint64_t epoch;         /* HEADER: of the records in it */
+    uint32_t reason;        /* RECORDS: enum journal_gap_reason, for the ledger */
+    bool known;             /* the ledger tells it already */
+    const char *what;
+};
+/* Non-zero from a callback ends it, and is returned. progress and record may be NULL. */
+struct journal_watch {
+    int (*fault)(void *ctx, const struct journal_fault *fault);
+    int (*progress)(void *ctx, uint64_t done_bytes, uint64_t total_bytes);
+    void (*record)(void *ctx, const struct ring_item *item);
+    void *ctx;
+};
+/*
+ * Reads everything and checks every checksum: records up to `limit` (live: durable; dead: UINT64_MAX, then up to the end).
+ * Ranges that the ledger tells as expired or lost are no faults. *ret_end: where the records end, the limit at most.
+ */
+int journal_verify(int ring_journal_fd, const struct journal_meta *meta, uint64_t limit,
+                   const struct journal_watch *watch, uint64_t *ret_end);
+
+/*
+ * Brings DIR/NAME, which nobody writes, to a state in which journal_open() and journal_recover() take it; see repair.c. `known`:
+ * what the ring in memory says, for a `meta` that is lost; NULL: there is none. `step` is told what is done, or with `dry_run`
+ * would be. Returns how many steps; -EBUSY: somebody writes it.
+ */
+struct journal_repair {
+    bool dry_run;
+    const struct journal_meta *known;
+    void (*step)(void *ctx, const char *text);
+    int (*progress)(void *ctx, uint64_t done_bytes, uint64_t total_bytes); /* may be NULL */
+    void *ctx;
+};
+int journal_repair(int journal_fd, const char *name, const struct journal_repair *repair);
 
 #endif

@@ -6,6 +6,9 @@
  *   ledger     entries appended: ranges of positions that no reader will get, and why; zeros behind them; replaced by
  *              rename when it can be put together
  *   names      last sequences of named publishers, positions of cursors, as of a position; replaced by rename
+ *   pins       ranges of positions that retention leaves alone; replaced by rename
+ *   pins.lock  empty: write-locked by who changes `pins`, and by who takes segments away
+ *   index      entries appended, never synced: which time lies where; replaced by rename when half of it has expired
  *   %016x.seg  one per segment, by number: a header block, then the segment's bytes as in memory
  *   %016x.spare
  *              files for segments to come; what is in them means nothing
@@ -35,6 +38,8 @@
 #define JOURNAL_META_MAGIC 0x3154454d52494557ull    /* "WEIRMET1" */
 #define JOURNAL_LEDGER_MAGIC 0x3152474c52494557ull  /* "WEIRLGR1" */
 #define JOURNAL_NAMES_MAGIC 0x314d414e52494557ull   /* "WEIRNAM1" */
+#define JOURNAL_INDEX_MAGIC 0x3158444e52494557ull   /* "WEIRNDX1" */
+#define JOURNAL_PINS_MAGIC 0x314e495052494557ull    /* "WEIRPIN1" */
 
 struct journal_seed {
     uint8_t ring_id[16];
@@ -116,5 +121,33 @@ struct journal_name_entry {
     uint64_t value; /* producer: last sequence; cursor: position */
 };
 static_assert(sizeof(struct journal_name_entry) == 80, "name entry");
+
+/* `pins`: header, then entries; the crc covers the header before it and all entries. */
+#define JOURNAL_PINS_MAX 1024u
+struct journal_pins_header {
+    uint64_t magic;
+    uint32_t layout_version;
+    uint32_t count;
+    uint8_t reserved[12];
+    uint32_t crc;
+};
+static_assert(sizeof(struct journal_pins_header) == 32, "pins header");
+struct journal_pin_entry {
+    char name[RING_NAME_BYTES];
+    uint8_t reserved[7];
+    uint64_t from, to; /* positions: [from, to) */
+    uint64_t time_ns;  /* CLOCK_REALTIME, when it was made */
+};
+static_assert(sizeof(struct journal_pin_entry) == 96, "pin entry");
+
+/* `index`: what lies at or above the position was written at this time or later, what lies below it then or before. */
+struct journal_index_entry {
+    uint64_t magic;
+    uint64_t position; /* not below that of the entry before, */
+    uint64_t time_ns;  /* CLOCK_REALTIME: nor is this */
+    uint32_t reserved;
+    uint32_t crc; /* CRC-32C of ring_id and everything before it */
+};
+static_assert(sizeof(struct journal_index_entry) == 32, "index entry");
 
 #endif

@@ -64,9 +64,18 @@ static int add_gap(struct journal_ledger *ledger, size_t *room, const struct jou
     return 0;
 }
 
+static bool is_blank(const struct journal_ledger_entry *entry)
+{
+    static const struct journal_ledger_entry blank;
+
+    return memcmp(entry, &blank, sizeof(blank)) == 0;
+}
+
+/* What does not check behind the last valid entry is what a torn write left. */
 static int load(int fd, struct journal_ledger *ledger)
 {
     struct journal_ledger_entry entries[CHUNK_ENTRIES];
+    uint64_t bad_count = 0, bad_bytes = 0;
     size_t room = 0;
 
     for (uint64_t at = 0; at < LEDGER_BYTES_MAX; at += sizeof(entries)) {
@@ -75,12 +84,17 @@ static int load(int fd, struct journal_ledger *ledger)
             return (int)got;
         for (uint64_t i = 0; i < (uint64_t)got / ENTRY_BYTES; i++) {
             struct journal_gap gap;
-            if (!decode(&entries[i], &gap))
+            if (!decode(&entries[i], &gap)) {
+                if (!is_blank(&entries[i]) && bad_count++ == 0)
+                    bad_bytes = at + i * ENTRY_BYTES;
                 continue;
+            }
             int result = add_gap(ledger, &room, &gap);
             if (result < 0)
                 return result;
             ledger->end_bytes = at + (i + 1) * ENTRY_BYTES;
+            ledger->bad_count = bad_count;
+            ledger->bad_bytes = bad_bytes;
         }
         if ((uint64_t)got < sizeof(entries))
             break;
@@ -133,6 +147,30 @@ int journal_gaps(int ring_journal_fd, int (*callback)(void *ctx, const struct jo
         result = callback(ctx, &ledger.gaps[i]);
     journal_ledger_free(&ledger);
     return result;
+}
+
+int journal_ledger_parts(struct journal_ledger *ledger, uint64_t from, uint64_t to,
+                         int (*part)(void *ctx, uint64_t from, uint64_t to, const struct journal_gap *gap), void *ctx)
+{
+    int result = 0;
+
+    if (ledger->count > 0)
+        qsort(ledger->gaps, ledger->count, sizeof(ledger->gaps[0]), by_position);
+    for (size_t i = 0; result == 0 && i < ledger->count && from < to; i++) {
+        const struct journal_gap *gap = &ledger->gaps[i];
+        if (gap->to <= from)
+            continue;
+        if (gap->from >= to)
+            break;
+        if (from < gap->from)
+            result = part(ctx, from, gap->from, NULL);
+        from = from > gap->from ? from : gap->from;
+        uint64_t end = gap->to < to ? gap->to : to;
+        if (result == 0)
+            result = part(ctx, from, end, gap);
+        from = end;
+    }
+    return result == 0 && from < to ? part(ctx, from, to, NULL) : result;
 }
 
 /* The run of ranges of this reason, each touching the next, that holds the position. One pass over sorted gaps. */
@@ -262,13 +300,43 @@ static size_t join_expired(struct journal_gap *gaps, size_t count)
     return kept;
 }
 
+/* Replaces the file by one with these entries; behind them the zeros that keep the room for later ones. */
+static int replace(struct journal_writer *writer, const struct journal_gap *gaps, size_t count)
+{
+    struct journal_rights rights = journal_rights_of(&writer->meta);
+    uint64_t bytes = count * ENTRY_BYTES + ROOM_BYTES;
+    struct journal_ledger_entry *entries = calloc(1, bytes);
+    bool sync_failed;
+
+    if (!entries)
+        return -ENOMEM;
+    for (size_t i = 0; i < count; i++)
+        entries[i] = encode(&gaps[i]);
+    int result = journal_file_replace(writer->folder_fd, JOURNAL_LEDGER_NAME, &rights, entries, bytes, &sync_failed);
+    free(entries);
+    return sync_failed ? journal_end(writer, result) : result;
+}
+
+int journal_ledger_clean(struct journal_writer *writer)
+{
+    struct journal_ledger ledger;
+
+    if (writer->error < 0)
+        return writer->error;
+    int result = journal_ledger_load(writer->folder_fd, &ledger);
+    if (result < 0)
+        return result;
+    result = replace(writer, ledger.gaps, ledger.count);
+    journal_ledger_free(&ledger);
+    return result;
+}
+
 /*
- * Replaces the file by one with the same ranges in fewer entries, `gap` among them, if that halves it; behind them the
- * zeros that keep the room for later ones. 1: done; else the file is as it was, or the writer has ended.
+ * Replaces the file by one with the same ranges in fewer entries, `gap` among them, if that halves it. 1: done; else the file
+ * is as it was, or the writer has ended.
  */
 static int compact(struct journal_writer *writer, struct journal_ledger *ledger, const struct journal_gap *gap)
 {
-    struct journal_rights rights = journal_rights_of(&writer->meta);
     size_t room = ledger->count, count = ledger->count;
 
     int result = add_gap(ledger, &room, gap);
@@ -279,17 +347,7 @@ static int compact(struct journal_writer *writer, struct journal_ledger *ledger,
     writer->ledger_compact_count = 2 * kept > COMPACT_COUNT ? 2 * kept : COMPACT_COUNT;
     if (kept > count / 2)
         return 0;
-    uint64_t bytes = kept * ENTRY_BYTES + ROOM_BYTES;
-    struct journal_ledger_entry *entries = calloc(1, bytes);
-    if (!entries)
-        return -ENOMEM;
-    for (size_t i = 0; i < kept; i++)
-        entries[i] = encode(&ledger->gaps[i]);
-    bool sync_failed;
-    result = journal_file_replace(writer->folder_fd, JOURNAL_LEDGER_NAME, &rights, entries, bytes, &sync_failed);
-    free(entries);
-    if (sync_failed)
-        journal_end(writer, result);
+    result = replace(writer, ledger->gaps, kept);
     return result < 0 ? result : 1;
 }
 

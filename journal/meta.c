@@ -109,6 +109,8 @@ static int decode(const struct journal_meta_block *block, struct journal_meta *r
     memcpy(meta.identity.name, block->name, sizeof(meta.identity.name));
     if (journal_meta_check(&meta) < 0)
         return -EBADMSG;
+    size_t name_bytes = strlen(meta.identity.name);
+    memset(meta.identity.name + name_bytes, 0, sizeof(meta.identity.name) - name_bytes); /* nothing else behind it */
     *ret_meta = meta;
     return 0;
 }
@@ -119,6 +121,23 @@ static int worse(int a, int b)
     if (a == -EPROTONOSUPPORT || b == -EPROTONOSUPPORT)
         return -EPROTONOSUPPORT;
     return a == -EBADMSG || b == -EBADMSG ? -EBADMSG : -EMEDIUMTYPE;
+}
+
+static int read_block(int meta_fd, uint32_t number, struct journal_meta_block *block, struct journal_meta *ret_meta)
+{
+    int64_t got = jio_read(meta_fd, block, sizeof(*block), (uint64_t)number * JOURNAL_BLOCK_BYTES);
+
+    if (got < 0)
+        return (int)got;
+    return (uint64_t)got < sizeof(*block) ? -EMEDIUMTYPE : decode(block, ret_meta);
+}
+
+int journal_meta_check_block(int meta_fd, uint32_t block)
+{
+    struct journal_meta_block bytes;
+    struct journal_meta meta;
+
+    return read_block(meta_fd, block, &bytes, &meta);
 }
 
 int journal_meta_load(int meta_fd, struct journal_meta *ret_meta, struct journal_meta_state *ret_state)
@@ -160,6 +179,18 @@ int journal_meta_write(int meta_fd, const struct journal_meta *meta, uint64_t ge
 
     memcpy(bytes, &encoded, sizeof(encoded));
     return jio_write(meta_fd, bytes, sizeof(bytes), (uint64_t)block * JOURNAL_BLOCK_BYTES);
+}
+
+int journal_meta_replace(int folder_fd, const struct journal_meta *meta)
+{
+    struct journal_rights rights = {meta->mode, meta->uid, meta->gid};
+    struct journal_meta_block encoded = encode(meta, 1);
+    uint8_t bytes[2 * JOURNAL_BLOCK_BYTES] = {0};
+    bool sync_failed;
+
+    memcpy(bytes, &encoded, sizeof(encoded));
+    memcpy(bytes + JOURNAL_BLOCK_BYTES, &encoded, sizeof(encoded));
+    return journal_file_replace(folder_fd, JOURNAL_META_NAME, &rights, bytes, sizeof(bytes), &sync_failed);
 }
 
 static bool same_ring(const struct journal_meta *a, const struct journal_meta *b)

@@ -78,14 +78,14 @@ int journal_save_names(struct journal_writer *writer, const struct journal_names
 
 /* -- Loading --------------------------------------------------------------------------------------------- */
 
-static int check_header(const struct journal_writer *writer, const struct journal_names_header *header)
+static int check_header(const uint8_t ring_id[16], const struct journal_names_header *header)
 {
     if (header->magic != JOURNAL_NAMES_MAGIC || header->producer_count > NAMES_COUNT_MAX ||
         header->cursor_count > NAMES_COUNT_MAX)
         return -EBADMSG;
     if (header->layout_version != JOURNAL_LAYOUT_VERSION)
         return -EPROTONOSUPPORT;
-    if (memcmp(header->ring_id, writer->meta.identity.ring_id, sizeof(header->ring_id)) != 0)
+    if (memcmp(header->ring_id, ring_id, sizeof(header->ring_id)) != 0)
         return -ESTALE;
     return 0;
 }
@@ -128,14 +128,14 @@ static int decode(const struct journal_names_header *header, const struct journa
     return 0;
 }
 
-static int load(const struct journal_writer *writer, int fd, struct journal_names *ret_names)
+static int load(const uint8_t ring_id[16], int fd, struct journal_names *ret_names)
 {
     struct journal_names_header header;
     int64_t got = jio_read(fd, &header, sizeof(header), 0);
 
     if (got < 0)
         return (int)got;
-    int result = (uint64_t)got < sizeof(header) ? -EBADMSG : check_header(writer, &header);
+    int result = (uint64_t)got < sizeof(header) ? -EBADMSG : check_header(ring_id, &header);
     if (result < 0)
         return result;
     uint64_t bytes = ((uint64_t)header.producer_count + header.cursor_count) * sizeof(struct journal_name_entry);
@@ -151,9 +151,9 @@ static int load(const struct journal_writer *writer, int fd, struct journal_name
     return result;
 }
 
-int journal_load_names(struct journal_writer *writer, struct journal_names *ret_names)
+int journal_read_names(int ring_journal_fd, const uint8_t ring_id[16], struct journal_names *ret_names)
 {
-    int fd = journal_file_open(writer->folder_fd, JOURNAL_NAMES_NAME, false);
+    int fd = journal_file_open(ring_journal_fd, JOURNAL_NAMES_NAME, false);
     if (fd == -ENOENT) {
         *ret_names = (struct journal_names){0};
         return 0;
@@ -161,9 +161,46 @@ int journal_load_names(struct journal_writer *writer, struct journal_names *ret_
     if (fd < 0)
         return fd;
 
-    int result = load(writer, fd, ret_names);
+    int result = load(ring_id, fd, ret_names);
     jio_close(fd);
     return result;
+}
+
+/* Nothing vouches for them: the file does not check. */
+int journal_salvage_names(int folder_fd, struct journal_names *ret_names)
+{
+    struct journal_names names = {0};
+    int fd = journal_file_open(folder_fd, JOURNAL_NAMES_NAME, false);
+    if (fd < 0)
+        return fd;
+
+    uint64_t at = sizeof(struct journal_names_header);
+    names.producers = calloc(2 * NAMES_COUNT_MAX, sizeof(*names.producers));
+    int64_t got = names.producers ? 0 : -ENOMEM;
+    while (got >= 0 && names.producer_count < 2 * NAMES_COUNT_MAX) {
+        struct journal_name_entry entry;
+        got = jio_read(fd, &entry, sizeof(entry), at);
+        if (got < (int64_t)sizeof(entry))
+            break;
+        at += sizeof(entry);
+        if (memchr(entry.name, '\0', sizeof(entry.name)) == NULL || journal_name_check(entry.name) < 0)
+            continue;
+        struct journal_name *name = &names.producers[names.producer_count++];
+        memcpy(name->name, entry.name, sizeof(name->name));
+        name->value = entry.value;
+    }
+    jio_close(fd);
+    if (got < 0 && got != -EIO) {
+        journal_free_names(&names);
+        return (int)got;
+    }
+    *ret_names = names;
+    return 0;
+}
+
+int journal_load_names(struct journal_writer *writer, struct journal_names *ret_names)
+{
+    return journal_read_names(writer->folder_fd, writer->meta.identity.ring_id, ret_names);
 }
 
 void journal_free_names(struct journal_names *names)

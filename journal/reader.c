@@ -361,11 +361,26 @@ int journal_reader_hunt(struct journal_reader *reader, uint64_t limit)
     return result;
 }
 
-uint64_t journal_reader_resync(struct journal_reader *reader, uint64_t limit)
+int journal_reader_search(struct journal_reader *reader, uint64_t limit)
 {
     reader->skip_unreadable = true;
     int result = journal_reader_hunt(reader, limit);
     reader->skip_unreadable = false;
+    return result;
+}
+
+int journal_reader_which_epoch(const struct journal_reader *reader, const uint64_t *epochs, int count)
+{
+    for (int i = 0; i < count && reader->fd >= 0 && reader->epoch_count == 1; i++) {
+        if (journal_crc_of_epoch(reader->ring_id, epochs[i]) == reader->epoch_crcs[0])
+            return i;
+    }
+    return -1;
+}
+
+uint64_t journal_reader_resync(struct journal_reader *reader, uint64_t limit)
+{
+    int result = journal_reader_search(reader, limit);
     /* Other errors say nothing of the bytes: the position stays, and journal_reader_next() tells them. */
     bool nothing_here = result == 0 || result == -ENOENT || result == -EMEDIUMTYPE;
     if (nothing_here && reader->position < limit) {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What recovery needs of the reader beyond journal.h. */
+/* What recovery and the verifier need of the reader beyond journal.h. */
 #ifndef WEIR_JOURNAL_READER_H
 #define WEIR_JOURNAL_READER_H
 
@@ -14,5 +14,9 @@ void journal_reader_stand_at(struct journal_reader *reader, uint64_t position);
  * none, the position has not changed. Else a negative errno, as journal_reader_next().
  */
 int journal_reader_hunt(struct journal_reader *reader, uint64_t limit);
+/* The same, past blocks that the disk cannot read. */
+int journal_reader_search(struct journal_reader *reader, uint64_t limit);
+/* The one epoch that the open segment's records are of, as a good one has shown, among `epochs`: its index; -1: not known. */
+int journal_reader_which_epoch(const struct journal_reader *reader, const uint64_t *epochs, int count);
 
 #endif

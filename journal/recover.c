@@ -7,7 +7,9 @@
  *    and the scan goes on behind it.
  * 2. Damage is noted in the ledger before the end is told, and only what the ledger does not tell already: recovering twice
  *    notes it once.
- * 3. All that is below the end that is told is on stable storage then. What was read may have been in the kernel alone, even
+ * 3. Nothing is read or written of a file before what an earlier writer left under way in it has landed: it could land on
+ *    what is written now.
+ * 4. All that is below the end that is told is on stable storage then. What was read may have been in the kernel alone, even
  *    in pages that an earlier error has left unwritten and marked as clean; so everything above the durable position is
  *    written over itself and synced.
  */
@@ -49,11 +51,9 @@ static int note_damage(struct recovery *recovery, uint64_t from, uint64_t to)
     return from < to ? journal_note_gap(recovery->writer, &gap) : 0;
 }
 
-static int by_from(const void *a, const void *b)
+static int note_part(void *ctx, uint64_t from, uint64_t to, const struct journal_gap *gap)
 {
-    const struct journal_gap *left = a, *right = b;
-
-    return (left->from > right->from) - (left->from < right->from);
+    return gap ? 0 : note_damage(ctx, from, to);
 }
 
 /* Notes those parts of the stretch that no entry of the ledger covers. */
@@ -67,19 +67,7 @@ static int note_hole(struct recovery *recovery, uint64_t from, uint64_t to)
     int result = journal_ledger_load(recovery->writer->folder_fd, &ledger);
     if (result < 0)
         return result;
-    if (ledger.count > 0)
-        qsort(ledger.gaps, ledger.count, sizeof(ledger.gaps[0]), by_from);
-    for (size_t i = 0; result == 0 && i < ledger.count && from < to; i++) {
-        const struct journal_gap *known = &ledger.gaps[i];
-        if (known->to <= from)
-            continue;
-        if (known->from >= to)
-            break;
-        result = note_damage(recovery, from, known->from);
-        from = known->to;
-    }
-    if (result == 0)
-        result = note_damage(recovery, from, to);
+    result = journal_ledger_parts(&ledger, from, to, note_part, recovery);
     journal_ledger_free(&ledger);
     return result;
 }
@@ -187,7 +175,7 @@ static int secure_segment(struct recovery *recovery, uint64_t segment)
     return result < 0 ? journal_end(recovery->writer, result) : 0;
 }
 
-/* Clause 3. A write or sync that fails here ends the writer as it does elsewhere. */
+/* Clause 4. A write or sync that fails here ends the writer as it does elsewhere. */
 static int secure(struct recovery *recovery)
 {
     int result = 0;
@@ -208,10 +196,33 @@ static int secure(struct recovery *recovery)
 
 /* -- All of it ------------------------------------------------------------------------------------------- */
 
+/* Clause 3. Below the durable position nothing was under way: it was synced. */
+static int await_all(const struct recovery *recovery)
+{
+    char name[JOURNAL_SEGMENT_NAME_BYTES];
+    uint64_t first = journal_segment_of(recovery->floor, recovery->shift);
+
+    for (size_t i = 0; i < recovery->files.count; i++) {
+        if (recovery->files.segments[i] < first)
+            continue;
+        journal_segment_name(recovery->files.segments[i], name);
+        int fd = journal_file_open(recovery->writer->folder_fd, name, true);
+        if (fd < 0 && no_segment(fd))
+            continue;
+        int result = fd < 0 ? fd : journal_segment_await(fd);
+        jio_close(fd);
+        if (result < 0 && result != -EOPNOTSUPP && result != -ENOSYS) /* nothing is ever under way there */
+            return result;
+    }
+    return 0;
+}
+
 static int recover(struct recovery *recovery, uint64_t *ret_end)
 {
-    int result = find_end(recovery, scan_start(recovery));
+    int result = await_all(recovery);
 
+    if (result == 0)
+        result = find_end(recovery, scan_start(recovery));
     if (result == 0)
         result = secure(recovery);
     if (result == 0)

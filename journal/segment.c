@@ -105,6 +105,13 @@ static uint32_t header_crc(const struct journal_segment_header *header)
     return journal_crc32c(0, header, offsetof(struct journal_segment_header, crc));
 }
 
+bool journal_segment_header_checks(const struct journal_segment_header *header)
+{
+    return header->crc == header_crc(header) && header->magic == JOURNAL_SEGMENT_MAGIC &&
+           header->layout_version == JOURNAL_LAYOUT_VERSION && header->format_signature == RING_FORMAT_SIGNATURE &&
+           memchr(header->name, '\0', sizeof(header->name)) != NULL;
+}
+
 uint64_t journal_wall_ns(void)
 {
     struct timespec now;
@@ -113,25 +120,43 @@ uint64_t journal_wall_ns(void)
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-int journal_segment_read_header(int fd, const struct journal_place *place, uint64_t *ret_epoch)
+static int read_header(int fd, const struct journal_place *place, struct journal_segment_header *header)
 {
-    struct journal_segment_header header;
-    int64_t got = jio_read(fd, &header, sizeof(header), 0);
+    int64_t got = jio_read(fd, header, sizeof(*header), 0);
 
     if (got < 0)
         return (int)got;
-    if ((uint64_t)got < sizeof(header))
+    if ((uint64_t)got < sizeof(*header))
         return -EBADMSG;
     /* The CRC first: `meta` has told the version already, so that a header that seems to be of another one is damaged. */
-    if (header.crc != header_crc(&header) || header.magic != JOURNAL_SEGMENT_MAGIC)
+    if (header->crc != header_crc(header) || header->magic != JOURNAL_SEGMENT_MAGIC)
         return -EBADMSG;
-    if (header.layout_version != JOURNAL_LAYOUT_VERSION || header.format_signature != RING_FORMAT_SIGNATURE)
+    if (header->layout_version != JOURNAL_LAYOUT_VERSION || header->format_signature != RING_FORMAT_SIGNATURE)
         return -EPROTONOSUPPORT;
-    if (memcmp(header.ring_id, place->ring_id, sizeof(header.ring_id)) != 0 || header.segment != place->segment ||
-        header.segment_shift != place->shift)
+    if (memcmp(header->ring_id, place->ring_id, sizeof(header->ring_id)) != 0 || header->segment != place->segment ||
+        header->segment_shift != place->shift)
         return -ESTALE;
-    *ret_epoch = header.epoch;
     return 0;
+}
+
+int journal_segment_read_header(int fd, const struct journal_place *place, uint64_t *ret_epoch)
+{
+    struct journal_segment_header header;
+    int result = read_header(fd, place, &header);
+
+    if (result == 0)
+        *ret_epoch = header.epoch;
+    return result;
+}
+
+int journal_segment_read_created(int fd, const struct journal_place *place, uint64_t *ret_created_ns)
+{
+    struct journal_segment_header header;
+    int result = read_header(fd, place, &header);
+
+    if (result == 0)
+        *ret_created_ns = header.created_ns;
+    return result;
 }
 
 void journal_segment_fill_header(const struct journal_meta *meta, uint64_t segment, uint8_t *block)
@@ -285,16 +310,33 @@ uint64_t journal_segment_file_bytes(const struct journal_meta *meta)
     return JOURNAL_BLOCK_BYTES + journal_segment_bytes(meta->geometry.segment_shift);
 }
 
-static int fill_new(int fd, const struct journal_meta *meta, uint64_t segment, struct journal_segment_file *file)
+/* The header goes with the first bytes, and tells when they came. */
+static int fill_new(int fd, const struct journal_meta *meta, struct journal_segment_file *file)
 {
     bool zeroed;
     int result = make_room(fd, 0, journal_segment_file_bytes(meta), &zeroed);
 
-    *file = (struct journal_segment_file){.fd = fd, .nothing_kept = true, .blank = !zeroed};
+    *file = (struct journal_segment_file){.fd = fd, .header_due = true, .nothing_kept = true, .blank = !zeroed};
     if (result < 0)
         return result;
-    file->direct = file->header_due = jio_set_direct(fd, true) == 0;
-    return file->direct ? 0 : journal_segment_write_header(fd, meta, segment);
+    file->direct = jio_set_direct(fd, true) == 0;
+    file->flies = file->direct && !zeroed;
+    return 0;
+}
+
+/*
+ * A daemon that was killed may have left writes under way, which end when the disk likes: after its locks are gone, and over
+ * what its successor writes to the same block. fallocate(2), of what is allocated already, changes nothing and returns when none
+ * are left (inode_dio_wait() in the fallocate of ext4, xfs and f2fs; btrfs waits for its ordered extents).
+ */
+int journal_segment_await(int fd)
+{
+    struct stat st;
+    int result = jio_stat(fd, &st);
+
+    if (result == 0 && st.st_size > 0)
+        result = jio_allocate(fd, 0, (uint64_t)st.st_size);
+    return result == -ENOSPC || result == -EDQUOT ? 0 : result; /* it has waited, and nothing is asked for */
 }
 
 int journal_segment_make(int folder_fd, const struct journal_meta *meta, uint64_t segment,
@@ -308,7 +350,7 @@ int journal_segment_make(int folder_fd, const struct journal_meta *meta, uint64_
     int fd = journal_file_make(folder_fd, name, &rights);
     if (fd < 0)
         return fd;
-    int result = fill_new(fd, meta, segment, &file);
+    int result = fill_new(fd, meta, &file);
     if (result < 0) {
         jio_unlink(folder_fd, name); /* where this fails too, the next one to come reopens what is there */
         jio_close(fd);
@@ -375,6 +417,8 @@ int journal_segment_reopen(int folder_fd, const struct journal_meta *meta, uint6
         jio_close(fd);
         return result;
     }
-    *ret_file = (struct journal_segment_file){.fd = fd, .direct = jio_set_direct(fd, true) == 0};
+    bool direct = jio_set_direct(fd, true) == 0;
+    *ret_file =
+        (struct journal_segment_file){.fd = fd, .direct = direct, .flies = direct && journal_segment_await(fd) == 0};
     return 0;
 }

@@ -62,6 +62,10 @@ struct journal_place {
  * another segment; -EPROTONOSUPPORT: of another version or byte order.
  */
 int journal_segment_read_header(int fd, const struct journal_place *place, uint64_t *ret_epoch);
+/* Whether a header is one: its checksum, magic, version and byte order. */
+bool journal_segment_header_checks(const struct journal_segment_header *header);
+/* When the segment's first bytes were written, CLOCK_REALTIME. */
+int journal_segment_read_created(int fd, const struct journal_place *place, uint64_t *ret_created_ns);
 /* JOURNAL_BLOCK_BYTES of it. */
 void journal_segment_fill_header(const struct journal_meta *meta, uint64_t segment, uint8_t *block);
 int journal_segment_write_header(int fd, const struct journal_meta *meta, uint64_t segment);
@@ -70,6 +74,8 @@ int journal_segment_write_header(int fd, const struct journal_meta *meta, uint64
  * is somebody else's.
  */
 int journal_segment_mend_header(int fd, const struct journal_meta *meta, uint64_t segment);
+/* Until writes that another process left under way have landed. -EOPNOTSUPP, -ENOSYS: the file system has no way to tell. */
+int journal_segment_await(int fd);
 
 /*
  * Epochs that a segment without a valid header may be of: those of `meta` and of the nearest segments below and above that
@@ -83,6 +89,7 @@ int journal_segment_guess_epochs(int folder_fd, const struct journal_place *plac
 struct journal_segment_file {
     int fd;
     bool direct;       /* it takes whole blocks past the kernel's cache */
+    bool flies;        /* writes to it may be under way: a successor can wait for them */
     bool header_due;   /* its header is to be written with the segment's first bytes, or before */
     bool nothing_kept; /* there are zeros behind the header, or what another segment left */
     bool blank;        /* nothing was ever written to it */

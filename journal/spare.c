@@ -50,12 +50,17 @@ static int blank(int fd)
 
 /* -- Which there are -------------------------------------------------------------------------------------- */
 
+bool journal_spare_number(const char *name, uint64_t *ret_number)
+{
+    return journal_numbered(name, SUFFIX, ret_number);
+}
+
 static int list_one(void *ctx, const char *name)
 {
     struct journal_spares *spares = ctx;
     uint64_t number;
 
-    if (!journal_numbered(name, SUFFIX, &number))
+    if (!journal_spare_number(name, &number))
         return 0;
     spares->next = number >= spares->next ? number + 1 : spares->next;
     if (spares->count < JOURNAL_SPARES_MAX)
@@ -78,21 +83,52 @@ static int blank_found(int folder_fd, uint64_t number)
     return result;
 }
 
-/* Those that an earlier writer left. */
-static void list(struct journal_writer *writer)
+static bool list(struct journal_writer *writer)
 {
     struct journal_spares *spares = &writer->spares;
     uint32_t count = 0;
 
     if (spares->listed)
-        return;
-    spares->listed = true;
-    spares->given_up = jio_list(writer->folder_fd, list_one, spares) < 0; /* there may be more, of any number */
-    for (uint32_t i = 0; i < spares->count; i++) {
+        return true;
+    spares->listed = jio_list(writer->folder_fd, list_one, spares) == 0;
+    for (uint32_t i = 0; spares->listed && i < spares->count; i++) {
         if (blank_found(writer->folder_fd, spares->numbers[i]) == 0)
             spares->numbers[count++] = spares->numbers[i];
     }
     spares->count = count;
+    return spares->listed;
+}
+
+void journal_spare_list(struct journal_writer *writer)
+{
+    list(writer);
+}
+
+uint32_t journal_spares(const struct journal_writer *writer)
+{
+    return writer->spares.count;
+}
+
+static int drop(struct journal_writer *writer, const char *name)
+{
+    int result = jio_unlink(writer->folder_fd, name);
+
+    if (result == 0)
+        journal_room_give(writer);
+    return result;
+}
+
+void journal_keep_spares(struct journal_writer *writer, bool keep)
+{
+    struct journal_spares *spares = &writer->spares;
+    char name[NAME_BYTES];
+
+    spares->unwanted = !keep;
+    spares->given_up = false;
+    while (!keep && spares->count > 0) {
+        spare_name(spares->numbers[--spares->count], name);
+        drop(writer, name);
+    }
 }
 
 /* -- Taking one ------------------------------------------------------------------------------------------- */
@@ -113,15 +149,17 @@ static int take_one(struct journal_writer *writer, const char *name, uint64_t se
 {
     char segment_name[JOURNAL_SEGMENT_NAME_BYTES];
     int fd = journal_file_open(writer->folder_fd, name, true);
-    if (fd < 0)
+    if (fd < 0) {
+        drop(writer, name);
         return fd;
+    }
 
     journal_segment_name(segment, segment_name);
     int result = check_free(fd, journal_segment_file_bytes(&writer->meta));
     if (result == 0)
         result = jio_rename(writer->folder_fd, name, writer->folder_fd, segment_name);
     if (result < 0) {
-        jio_unlink(writer->folder_fd, name);
+        drop(writer, name);
         jio_close(fd);
         return result;
     }
@@ -139,8 +177,12 @@ int journal_spare_take(struct journal_writer *writer, uint64_t segment, struct j
         int fd = take_one(writer, name, segment);
         if (fd < 0)
             continue;
-        *ret_file = (struct journal_segment_file){
-            .fd = fd, .direct = jio_set_direct(fd, true) == 0, .header_due = true, .nothing_kept = true};
+        bool direct = jio_set_direct(fd, true) == 0;
+        *ret_file = (struct journal_segment_file){.fd = fd,
+                                                  .direct = direct,
+                                                  .flies = direct && journal_segment_await(fd) == 0,
+                                                  .header_due = true,
+                                                  .nothing_kept = true};
         return 0;
     }
     return -ENOENT;
@@ -160,28 +202,42 @@ static int write_spare(struct journal_writer *writer, int fd)
     return result < 0 ? result : jio_sync_data(fd);
 }
 
-int journal_prepare(struct journal_writer *writer)
+static int make_one(struct journal_writer *writer, const char *name)
 {
     struct journal_rights rights = journal_rights_of(&writer->meta);
+    int fd = journal_file_make(writer->folder_fd, name, &rights);
+    int result = fd < 0 ? fd : write_spare(writer, fd);
+
+    jio_close(fd);
+    if (result < 0)
+        jio_unlink(writer->folder_fd, name);
+    return result;
+}
+
+int journal_prepare(struct journal_writer *writer)
+{
     struct journal_spares *spares = &writer->spares;
     char name[NAME_BYTES];
 
     if (writer->error < 0)
         return writer->error;
-    if (writer->file_count == 0 || spares->given_up)
+    if (writer->file_count == 0 || spares->given_up || spares->unwanted)
         return 0;
-    list(writer);
-    if (spares->count >= count_for(writer, MADE_BYTES))
-        return 0;
-    spare_name(spares->next, name);
-    int fd = journal_file_make(writer->folder_fd, name, &rights);
-    int result = fd < 0 ? fd : write_spare(writer, fd);
-    jio_close(fd);
-    spares->given_up = result < 0;
-    if (result < 0) {
-        jio_unlink(writer->folder_fd, name);
+    if (!list(writer)) {
+        spares->given_up = true; /* there may be more, of any number */
         return 0;
     }
+    if (spares->count >= count_for(writer, MADE_BYTES))
+        return 0;
+    int result = journal_room_take(writer, true);
+    if (result == 0) {
+        spare_name(spares->next, name);
+        result = make_one(writer, name);
+        journal_room_settle(writer, result == 0);
+    }
+    spares->given_up = result < 0;
+    if (result < 0)
+        return 0;
     spares->numbers[spares->count++] = spares->next++;
     return 1;
 }
@@ -193,8 +249,7 @@ int journal_spare_keep(struct journal_writer *writer, uint64_t segment)
     struct journal_spares *spares = &writer->spares;
     char name[NAME_BYTES], segment_name[JOURNAL_SEGMENT_NAME_BYTES];
 
-    list(writer);
-    if (spares->given_up || spares->count >= count_for(writer, KEPT_BYTES))
+    if (spares->given_up || spares->unwanted || !list(writer) || spares->count >= count_for(writer, KEPT_BYTES))
         return -EBUSY;
     journal_segment_name(segment, segment_name);
     int fd = journal_file_open(writer->folder_fd, segment_name, true);

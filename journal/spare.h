@@ -6,12 +6,17 @@
 #ifndef WEIR_JOURNAL_SPARE_H
 #define WEIR_JOURNAL_SPARE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "journal/segment.h"
 
 struct journal_writer;
 
+/* Those that an earlier writer left; once. */
+void journal_spare_list(struct journal_writer *writer);
+/* False: not the name of a spare. */
+bool journal_spare_number(const char *name, uint64_t *ret_number);
 /* Renames one to be the file of a segment that has none. -ENOENT: there is none. Nothing is synced. */
 int journal_spare_take(struct journal_writer *writer, uint64_t segment, struct journal_segment_file *ret_file);
 /*

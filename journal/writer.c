@@ -85,7 +85,7 @@ int journal_open(int journal_fd, const char *name, struct journal_writer **ret_w
     if (!writer)
         return -ENOMEM;
 
-    writer->folder_fd = writer->lock_fd = writer->meta_fd = -1;
+    writer->folder_fd = writer->lock_fd = writer->meta_fd = writer->index.fd = -1;
     result = journal_blocks_init(&writer->blocks);
     if (result == 0)
         result = journal_folder_lock(journal_fd, name, &writer->folder_fd, &writer->lock_fd);
@@ -105,6 +105,24 @@ int journal_open(int journal_fd, const char *name, struct journal_writer **ret_w
     return 0;
 }
 
+/* Waits for those that are under way. The first error. */
+static int finish_syncs(struct journal_writer *writer)
+{
+    int result = 0;
+
+    for (uint32_t i = 0; i < writer->syncs_under_way; i++) {
+        struct jio_op *op = &writer->syncs[i];
+        if (op->fd < 0)
+            continue;
+        if (!op->done)
+            writer->flights->queue->wait(writer->flights->queue, op);
+        if (op->result < 0 && result == 0)
+            result = (int)op->result;
+    }
+    writer->syncs_under_way = 0;
+    return result;
+}
+
 int journal_ended(const struct journal_writer *writer)
 {
     return writer->error;
@@ -114,11 +132,15 @@ void journal_close(struct journal_writer *writer)
 {
     if (!writer)
         return;
+    finish_syncs(writer);
+    journal_flights_settle(writer, true); /* their buffers are other writers' too */
     for (uint32_t i = 0; i < writer->file_count; i++)
         jio_close(writer->files[i].fd);
+    journal_index_close(&writer->index);
     jio_close(writer->meta_fd);
     jio_close(writer->folder_fd);
     jio_close(writer->lock_fd);
+    journal_kept_free(&writer->kept);
     journal_blocks_free(&writer->blocks);
     free(writer);
 }
@@ -158,13 +180,28 @@ static int make_place(struct journal_writer *writer)
 
     if (writer->file_count < JOURNAL_FILES_MAX)
         return 0;
+    int result = journal_flights_settle(writer, true);
+    if (result < 0)
+        return result;
     for (uint32_t i = 1; i < writer->file_count; i++) {
         if (writer->files[i].segment < writer->files[lowest].segment)
             lowest = i;
     }
-    int result = sync_file(writer, &writer->files[lowest]);
+    result = sync_file(writer, &writer->files[lowest]);
     if (result == 0)
         close_file(writer, lowest);
+    return result;
+}
+
+/* Room is asked for before the disk is. */
+static int make_segment(struct journal_writer *writer, uint64_t segment, struct journal_segment_file *made)
+{
+    int result = journal_room_take(writer, false);
+
+    if (result < 0)
+        return result;
+    result = journal_segment_make(writer->folder_fd, &writer->meta, segment, made);
+    journal_room_settle(writer, result == 0);
     return result;
 }
 
@@ -181,9 +218,10 @@ static int open_segment(struct journal_writer *writer, uint64_t segment, struct 
     if (result == -ENOENT)
         result = journal_spare_take(writer, segment, &made);
     if (result == -ENOENT)
-        result = journal_segment_make(writer->folder_fd, &writer->meta, segment, &made);
+        result = make_segment(writer, segment, &made);
     if (result < 0)
         return result;
+    journal_kept_add(writer, segment);
     *ret_file = &writer->files[writer->file_count++];
     **ret_file = (struct journal_file){
         .fd = made.fd,
@@ -192,6 +230,7 @@ static int open_segment(struct journal_writer *writer, uint64_t segment, struct 
         .nothing_from = made.nothing_kept ? 0 : UINT64_MAX,
         .blank_from = made.blank ? 0 : UINT64_MAX,
         .direct = made.direct,
+        .flies = made.flies,
         .header_due = made.header_due,
     };
     return 0;
@@ -265,7 +304,10 @@ static int put_bytes(struct journal_writer *writer, struct journal_file *file, u
                      uint64_t bytes)
 {
     if (file->direct)
-        return journal_blocks_write(&writer->blocks, file, offset, bytes_at, bytes);
+        return journal_blocks_write(writer, file, offset, bytes_at, bytes);
+    int result = journal_flights_settle(writer, true); /* of a file before this one */
+    if (result < 0)
+        return result;
     file->unsynced_bytes += bytes;
     return jio_write(file->fd, bytes_at, bytes, JOURNAL_BLOCK_BYTES + offset);
 }
@@ -316,10 +358,14 @@ int journal_write(struct journal_writer *writer, uint64_t position, const void *
         bytes > journal_segment_bytes(shift) - offset || position < writer->meta.identity.start)
         return -EINVAL;
     int result = use_file(writer, segment, &file);
-    if (result == 0)
+    if (result == 0) {
+        journal_index_note(writer, position, journal_wall_ns());
         result = put(writer, file, offset, bytes_at, bytes);
+    }
     if (result < 0)
         return result;
+    if (writer->landings.first == writer->landings.next)
+        writer->written = position + bytes;
     writer->segment = segment;
     make_ahead(writer, segment, offset + bytes);
     return 0;
@@ -336,7 +382,7 @@ static void close_passed(struct journal_writer *writer)
     }
 }
 
-/* All begin before the first is waited for. */
+/* Of files that go through the kernel's cache: all begin before the first is waited for. */
 static int start_all(struct journal_writer *writer)
 {
     uint32_t dirty = 0;
@@ -351,21 +397,72 @@ static int start_all(struct journal_writer *writer)
     return result < 0 ? journal_end(writer, result) : 0;
 }
 
-int journal_sync(struct journal_writer *writer)
+static void begin_syncs(struct journal_writer *writer)
+{
+    struct jio_queue *queue = writer->flights->queue;
+
+    for (uint32_t i = 0; i < writer->file_count; i++) {
+        writer->syncs[i] = (struct jio_op){.kind = JIO_OP_SYNC_DATA, .fd = -1};
+        if (!writer->files[i].dirty)
+            continue;
+        writer->syncs[i].fd = writer->files[i].fd;
+        queue->submit(queue, &writer->syncs[i]);
+    }
+    writer->syncs_under_way = writer->file_count;
+}
+
+int journal_sync_begin(struct journal_writer *writer)
 {
     if (writer->error < 0)
         return writer->error;
-    int result = start_all(writer);
+    int result = journal_flights_settle(writer, true);
+    if (result == 0)
+        result = start_all(writer);
+    if (result == 0 && writer->flights)
+        begin_syncs(writer);
+    return result;
+}
+
+int journal_sync_end(struct journal_writer *writer)
+{
+    int result = finish_syncs(writer);
+
+    if (writer->flights && result == 0) {
+        for (uint32_t i = 0; i < writer->file_count; i++)
+            writer->files[i].dirty = false;
+    }
     for (uint32_t i = 0; result == 0 && i < writer->file_count; i++)
         result = sync_file(writer, &writer->files[i]);
-    if (result < 0)
-        return result;
-    if (writer->folder_dirty) {
+    if (result == 0 && writer->folder_dirty) {
         result = jio_sync(writer->folder_fd);
-        if (result < 0)
-            return journal_end(writer, result);
-        writer->folder_dirty = false;
+        writer->folder_dirty = result < 0;
     }
+    if (result < 0)
+        return journal_end(writer, result);
     close_passed(writer);
     return 0;
+}
+
+int journal_sync(struct journal_writer *writer)
+{
+    int result = journal_sync_begin(writer);
+
+    return result < 0 ? result : journal_sync_end(writer);
+}
+
+/* -- Flights --------------------------------------------------------------------------------------------- */
+
+void journal_set_flights(struct journal_writer *writer, struct journal_flights *flights)
+{
+    writer->flights = flights;
+}
+
+int journal_settle(struct journal_writer *writer, bool wait, uint64_t *ret_written)
+{
+    int result = journal_flights_settle(writer, wait);
+
+    if (writer->error < 0)
+        return writer->error;
+    *ret_written = writer->written;
+    return result;
 }

@@ -8,7 +8,10 @@
 
 #include "journal/blocks.h"
 #include "journal/files.h"
+#include "journal/flight.h"
+#include "journal/index.h"
 #include "journal/journal.h"
+#include "journal/kept.h"
 #include "journal/meta.h"
 
 struct journal_file {
@@ -18,6 +21,7 @@ struct journal_file {
     uint64_t nothing_from;   /* offset in the segment: from here on nothing is to be kept; UINT64_MAX: not known */
     uint64_t blank_from;     /* likewise: from here on nothing was ever written, not even zeros */
     uint64_t unsynced_bytes; /* since the kernel was last told to begin writing out */
+    bool flies;              /* writes to it may be under way */
     bool direct;             /* written past the kernel's cache */
     bool header_due;         /* not written yet: it goes with the segment's first bytes */
     bool dirty;              /* written since its last sync */
@@ -30,6 +34,7 @@ struct journal_spares {
     uint64_t next;
     bool listed;   /* those that an earlier writer left are among them */
     bool given_up; /* the last one could not be made */
+    bool unwanted; /* there is no room to be spent on them */
 };
 
 struct journal_writer {
@@ -42,9 +47,17 @@ struct journal_writer {
     struct journal_meta meta;
     struct journal_meta_state meta_state;
 
+    struct journal_room room; /* all NULL: it is not asked */
+    struct journal_kept kept;
+    struct journal_index index;
     struct journal_spares spares;
     struct journal_blocks blocks;
+    struct journal_flights *flights; /* NULL: each write is waited for */
+    struct journal_landings landings;
+    uint64_t written, sent; /* behind what has landed, and what was sent */
     struct journal_file files[JOURNAL_FILES_MAX];
+    struct jio_op syncs[JOURNAL_FILES_MAX]; /* of the file with the same index */
+    uint32_t syncs_under_way;               /* between the halves of a sync; fd -1: not that one */
     uint32_t file_count;
     uint64_t segment;              /* written to last */
     uint64_t ahead_tried;          /* segment + 1 for which the next one was made, or tried, ahead of need */
@@ -57,6 +70,25 @@ static inline int journal_end(struct journal_writer *writer, int error)
     if (writer->error == 0)
         writer->error = error;
     return error;
+}
+
+/* -- The account of room, of one segment's file -- */
+
+static inline int journal_room_take(const struct journal_writer *writer, bool spare)
+{
+    return writer->room.take ? writer->room.take(writer->room.ctx, journal_file_bytes(writer), spare) : 0;
+}
+
+static inline void journal_room_settle(const struct journal_writer *writer, bool made)
+{
+    if (writer->room.settle)
+        writer->room.settle(writer->room.ctx, journal_file_bytes(writer), made);
+}
+
+static inline void journal_room_give(const struct journal_writer *writer)
+{
+    if (writer->room.give)
+        writer->room.give(writer->room.ctx, journal_file_bytes(writer));
 }
 
 static inline struct journal_rights journal_rights_of(const struct journal_meta *meta)

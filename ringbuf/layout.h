@@ -206,7 +206,11 @@ struct ring_control {
     /* Read by all, written once a segment. */
     RING_PAIR_ALIGNED struct mem_u64 active;
     struct mem_u64 removed; /* enum ring_removed */
-    uint8_t reserved1[112];
+    /* What publishers may send, all together: set by weird; see quota.h. 0: as much as they like. */
+    struct mem_u64 quota_messages; /* a second */
+    struct mem_u64 quota_bytes;    /* a second, of the log */
+    struct mem_u64 quota_burst_ns; /* so long a share of them may come at once */
+    uint8_t reserved1[88];
 
     /* News of records, for readers; its `want` stands in `readers`. */
     RING_PAIR_ALIGNED struct ring_bell records;
@@ -237,7 +241,9 @@ struct ring_control {
 
     RING_PAIR_ALIGNED struct mem_u64 next_id; /* ids of publishers, from 1 */
     struct mem_u64 exclusive;                 /* id of the publisher of an exclusive ring, 0: nobody */
-    uint8_t reserved5[112];
+    struct mem_u64 quota_messages_due;        /* swapped by publishers; see quota.h */
+    struct mem_u64 quota_bytes_due;
+    uint8_t reserved5[96];
 };
 static_assert(sizeof(struct ring_control) == 7 * MEM_PAIR_BYTES, "control header");
 static_assert(offsetof(struct ring_control, ready) == 200, "the constant part");

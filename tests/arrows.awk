@@ -18,7 +18,7 @@ BEGIN {
   links["shm"] = "weir_shm PkgConfig::NUMA"
   links["journal"] = "weir_journal weir_ringbuf"
   links["client"] = "weir weir_static weir_client weir_shm weir_ringbuf weir_journal"
-  links["daemon"] = "weird weird_core weir_shm weir_ringbuf weir_journal PkgConfig::URCU"
+  links["daemon"] = "weird weird_core weir_shm weir_ringbuf weir_journal PkgConfig::URCU PkgConfig::URING PkgConfig::INIH"
   links["bench"] = "weir_bench"
   links["cli"] = "weir weir_tool weir_bench weir_client PkgConfig::JANSSON"
   links["examples"] = "weir"
@@ -26,6 +26,7 @@ BEGIN {
   # Header of another project: the folder that may see it.
   only["urcu"] = "daemon"
   only["jansson"] = "cli"
+  only["ini[.]h"] = "daemon"
   only["numa"] = "shm"
 
   # What a ring may use: no system call, no malloc, no log. tests/symbols_test.sh asks the object code as well.
@@ -165,7 +166,7 @@ kind == "cmake" {
     if (word ~ /^(weir|weir_static|weir_tool|weird|weird_core|weir_(ringbuf|shm|journal|client|bench)|PkgConfig::.*)$/ &&
         !has(links[folder], word))
       breach(folder "/ may not link " word)
-    if ((word ~ /^liburcu/ && folder != "daemon") || (word == "jansson" && folder != "cli") || (word == "numa" && folder != "shm"))
+    if ((word ~ /^liburcu/ && folder != "daemon") || (word == "inih" && folder != "daemon") || (word == "jansson" && folder != "cli") || (word == "numa" && folder != "shm"))
       breach(folder "/ may not look for " word)
   }
 }

@@ -74,6 +74,7 @@ self_test() {
   plant shm/planted.c 'void f(void) { rcu_read_lock(); }' 'RCU outside daemon/'
   plant daemon/planted.c '#include <numaif.h>' 'only shm/ may'
   plant daemon/planted.c '#include <jansson.h>' 'only cli/ may'
+  plant cli/planted.c '#include <ini.h>' 'only daemon/ may'
   echo '#include <numa.h>' >"$copy/shm/a_first.c"
   plant shm/planted.c '#include <numaif.h>' 'one file is to know libnuma'
   rm "$copy/shm/a_first.c"
@@ -91,6 +92,7 @@ self_test() {
   plant daemon/CMakeLists.txt '  LINKS weir_client' 'daemon/ may not link weir_client'
   plant cli/CMakeLists.txt '  LINKS weir_journal' 'cli/ may not link weir_journal'
   plant client/CMakeLists.txt 'pkg_check_modules(URCU liburcu-memb)' 'client/ may not look for liburcu-memb'
+  plant cli/CMakeLists.txt 'pkg_check_modules(INIH inih)' 'cli/ may not look for inih'
   plant examples/CMakeLists.txt '  LINKS weir_static weir_shm' 'examples/ may not link weir_shm'
 
   allow client/planted.c '#include <weir.h>\n#include "ringbuf/layout.h"\n#include "shm/shm.h"\n#include "journal/layout.h"'

@@ -245,6 +245,41 @@ TEST_F(Journal, StatShowsRates)
     EXPECT_LT(rate, 64 * 1000 * 5.0);
 }
 
+TEST_F(Journal, StatSaysWhenTheJournalWillBeFull)
+{
+    auto weird = start_weird();
+    create("a", {});
+    ASSERT_TRUE(served("a"));
+    auto until = [](const std::function<bool()> &condition) {
+        for (int i = 0; i < 50; i++) {
+            if (condition())
+                return true;
+        }
+        return false;
+    };
+    auto report = [&] {
+        return std::move(parse_lines(run({"stat", "a", "--json", "--interval", "200ms", "--count", "1"}).output)[0]);
+    };
+    ASSERT_EQ(run({"pub", "a", "--confirm", "durable"}, "x\n").status, 0);
+    ASSERT_TRUE(until([&] { return json_is_integer(json_object_get(report().get(), "journal_room_bytes")); }));
+    Json idle = report();
+    EXPECT_GT(number(idle.get(), "journal_room_bytes"), 0);
+    EXPECT_TRUE(json_is_null(json_object_get(idle.get(), "journal_full_in_seconds"))) << "nothing is written";
+    EXPECT_TRUE(contains(run({"stat", "a"}).output, "  the journal may take "));
+    Process source(weir({"pub", "a", "--rate", "1k"}));
+    source.write_input(numbers(1, 8000));
+    EXPECT_TRUE(until([&] {
+        Json busy = report();
+        double rate = json_real_value(json_object_get(busy.get(), "written_bytes_per_second"));
+        double room = (double)number(busy.get(), "journal_room_bytes");
+        double left = json_real_value(json_object_get(busy.get(), "journal_full_in_seconds"));
+        return rate > 0 && left > 0.99 * room / rate && left < 1.01 * room / rate;
+    }));
+    EXPECT_TRUE(until([&] {
+        return contains(run({"stat", "a", "--interval", "200ms", "--count", "1"}).output, ": full in ");
+    }));
+}
+
 TEST_F(Journal, StatNamesTheStoppedPublisherThatReadersWaitFor)
 {
     create("a", {"--memory"});

@@ -25,8 +25,12 @@ static const std::vector<CommandOptions> commands = {
     {{"pub"}, {"--file", "--framed", "--rate", "--confirm", "--tag", "--key", "--as", "--timeout"}},
     {{"sub"}, {"--from", "--count", "--timeout", "--save", "--rate", "--framed", "--gate"}},
     {{"stat"}, {"--interval", "--count"}},
-    {{"bench"}, {"--seconds", "--case", "--cpus", "--hgrm", "--plot"}},
+    {{"bench"}, {"--seconds", "--case", "--cpus", "--journal-dir", "--journal-bytes", "--hgrm", "--plot"}},
     {{"demo"}, {"--seconds", "--input"}},
+    {{"daemon", "status"}, {}},
+    {{"daemon", "reload"}, {}},
+    {{"daemon", "verbose"}, {}},
+    {{"daemon", "stop"}, {}},
 };
 
 static Words with(Words words, const Words &more)
@@ -53,8 +57,9 @@ TEST_F(Usage, HelpListsEachCommand)
 {
     Result result = run({"--help"});
     EXPECT_EQ(result.status, 0);
-    for (const char *word : {"ring create", "ring ls", "ring info", "ring check", "ring rm", "pub", "sub", "stat",
-                             "demo", "--bus", "--json", "--version"})
+    for (const char *word :
+         {"ring create", "ring ls", "ring info", "ring check", "ring rm", "pub", "sub", "stat", "demo", "daemon status",
+          "daemon reload", "daemon verbose", "daemon stop", "--bus", "--json", "--version"})
         EXPECT_TRUE(contains(result.output, word)) << word;
     EXPECT_FALSE(contains(result.output, "demo-publisher"));
 }
@@ -127,7 +132,7 @@ TEST_F(Usage, WhatIsWrongIsToldWithExit2)
         {{"pub", "a", "--rate", "fast"}, "is not a number above 0"},
         {{"pub", "a", "--confirm", "remote"}, "must be one of visible|written|durable"},
         {{"pub", "a", "--tag", "65536"}, "must be 0 to 65535"},
-        {{"pub", "a", "--timeout", "1d"}, "is not a time"},
+        {{"pub", "a", "--timeout", "1w"}, "is not a time"},
         {{"pub", "a", "--timeout", "-1"}, "is not a time"},
         {{"pub", "a", "--file"}, "needs a value"},
         {{"sub"}, "missing"},
@@ -142,6 +147,11 @@ TEST_F(Usage, WhatIsWrongIsToldWithExit2)
         {{"stat", "--count", "0"}, "must be 1 or more"},
         {{"ring", "ls", "--bus="}, "--bus: names no directory"},
         {{"ring", "ls", "--bus", ""}, "--bus: names no directory"},
+        {{"daemon"}, "needs a verb"},
+        {{"daemon", "start"}, "unknown command: daemon start"},
+        {{"daemon", "status", "a"}, "one word too many"},
+        {{"daemon", "verbose"}, "missing: on|off"},
+        {{"daemon", "stop", "--force"}, "unknown option"},
         {{"bench", "limit"}, "--bus: the command makes a bus of its own"},
         {{"demo"}, "--bus: the command makes a bus of its own"},
         {{"demo", "--seconds", "1"}, "must be 2 to 3600"},

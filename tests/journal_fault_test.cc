@@ -73,6 +73,17 @@ bool syncs(const struct jio_event &event)
     return event.call == JIO_SYNC || event.call == JIO_SYNC_DATA;
 }
 
+bool any_call_that_repeats(const struct jio_event &event)
+{
+    return any_call(event) && event.call != JIO_LIST && !syncs(event);
+}
+
+bool takes_room(const struct jio_event &event)
+{
+    return event.call == JIO_WRITE || event.call == JIO_ALLOCATE || event.call == JIO_MAKE_DIRECTORY ||
+           event.call == JIO_RENAME || syncs(event);
+}
+
 bool is_ledger(int fd)
 {
     char path[256] = "";
@@ -86,14 +97,15 @@ bool reads_and_writes(const struct jio_event &event)
 }
 
 /* Runs lives in which the first, the second, ... such call fails, until one is untouched. */
-void fail_each(int64_t answer, bool (*concerns)(const struct jio_event &), bool for_ever, bool must_pass)
+void fail_each(int64_t answer, bool (*concerns)(const struct jio_event &), bool for_ever, bool must_pass, bool queued)
 {
     size_t descriptors = open_descriptors();
     for (uint64_t n = 1;; n++) {
         bool came;
         {
             Scratch scratch(Scratch::MEMORY);
-            Life life(scratch.fd(), 5);
+            ShuffledQueue queue(7);
+            Life life(scratch.fd(), 5, queued ? &queue : nullptr);
             ASSERT_EQ(life.live(10), 0);
             int result;
             {
@@ -124,7 +136,8 @@ INSTANTIATE_TEST_SUITE_P(Errors, EachCall, ::testing::Values(EIO, ENOSPC, EMFILE
 
 TEST_P(EachCall, MayFailInALife)
 {
-    fail_each(-GetParam(), any_call, false, false);
+    for (bool queued : {false, true})
+        fail_each(-GetParam(), any_call, false, false, queued);
 }
 
 TEST_P(EachCall, MayFailWhileAJournalIsMade)
@@ -329,28 +342,23 @@ TEST_P(EachCall, MayFailWhileJournalsAndTheirGapsAreListed)
 
 TEST_F(JournalFault, ADiskThatIsFullFromAnyCallOnIsToldAndNothingIsLost)
 {
-    fail_each(
-        -ENOSPC,
-        [](const struct jio_event &event) {
-            return event.call == JIO_WRITE || event.call == JIO_ALLOCATE || event.call == JIO_MAKE_DIRECTORY ||
-                   event.call == JIO_RENAME || syncs(event);
-        },
-        true, false);
+    for (bool queued : {false, true})
+        fail_each(-ENOSPC, takes_room, true, false, queued);
 }
 
 TEST_F(JournalFault, ADiskThatIsGoneForGoodIsToldAndNothingIsLost)
 {
-    fail_each(-EIO, any_call, true, false);
+    for (bool queued : {false, true})
+        fail_each(-EIO, any_call, true, false, queued);
 }
 
 TEST_F(JournalFault, AnInterruptedOrShortReadOrWriteGoesOn)
 {
-    fail_each(
-        -EINTR,
-        [](const struct jio_event &event) { return any_call(event) && event.call != JIO_LIST && !syncs(event); }, false,
-        true);
-    fail_each(1, reads_and_writes, false, true);
-    fail_each(511, reads_and_writes, true, true);
+    for (bool queued : {false, true}) {
+        fail_each(-EINTR, any_call_that_repeats, false, true, queued);
+        fail_each(1, reads_and_writes, false, true, queued);
+        fail_each(511, reads_and_writes, true, true, queued);
+    }
 }
 
 TEST_F(JournalFault, AFailedSyncEndsTheWriterWithThatErrorAndIsNotTriedAgain)
@@ -506,6 +514,79 @@ TEST_F(JournalFault, AFileSystemThatCannotAllocateGetsZeros)
     EXPECT_EQ(read_journal(folder_fd, meta, 0, log.end()).records, log.records());
     close(folder_fd);
     journal_close(writer);
+}
+
+/* A write that a killed writer left under way: it lands when the file is waited for, or else at the worst moment. */
+class StaleWrite
+{
+public:
+    StaleWrite(int folder_fd, const std::string &name, uint64_t offset) : offset_(offset)
+    {
+        fd_ = openat(folder_fd, name.c_str(), O_RDWR | O_CLOEXEC);
+        EXPECT_EQ(pread(fd_, block_, sizeof block_, (off_t)offset_), (ssize_t)sizeof block_);
+        EXPECT_EQ(fstat(fd_, &file_), 0);
+        hooks_ = {nullptr,
+                  [](void *ctx, const struct jio_event *event, int64_t) { ((StaleWrite *)ctx)->after(*event); }, this};
+        jio_hooks = &hooks_;
+    }
+    StaleWrite(const StaleWrite &) = delete;
+    StaleWrite &operator=(const StaleWrite &) = delete;
+    ~StaleWrite()
+    {
+        jio_hooks = nullptr;
+        land();
+        close(fd_);
+    }
+
+private:
+    void after(const struct jio_event &event)
+    {
+        struct stat other;
+        if (event.call == JIO_ALLOCATE && fstat(event.fd, &other) == 0 && other.st_ino == file_.st_ino)
+            land();
+    }
+    void land()
+    {
+        if (!landed_) {
+            EXPECT_EQ(pwrite(fd_, block_, sizeof block_, (off_t)offset_), (ssize_t)sizeof block_);
+        }
+        landed_ = true;
+    }
+
+    int fd_;
+    uint64_t offset_;
+    uint8_t block_[JOURNAL_BLOCK_BYTES];
+    struct stat file_ = {};
+    bool landed_ = false;
+    struct jio_hooks hooks_ = {};
+};
+
+TEST_F(JournalFault, AWriteThatADeadWriterLeftUnderWayOverwritesNothing)
+{
+    Scratch scratch;
+    struct journal_meta meta = make_meta();
+    struct journal_writer *writer;
+    Log log;
+    uint64_t end = 0;
+    ASSERT_EQ(journal_create(scratch.fd(), &meta), 0);
+    ASSERT_EQ(journal_open(scratch.fd(), "ring", &writer, &meta), 0);
+    log.append(pattern(1, 100));
+    ASSERT_EQ(log.write(writer, meta, 0, log.end()), 0);
+    ASSERT_EQ(journal_sync(writer), 0);
+    journal_close(writer);
+    int folder_fd = openat(scratch.fd(), "ring", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    {
+        StaleWrite stale(folder_fd, segment_file(0), JOURNAL_BLOCK_BYTES);
+        ASSERT_EQ(journal_open(scratch.fd(), "ring", &writer, &meta), 0);
+        ASSERT_EQ(journal_recover(writer, UINT64_MAX, UINT64_MAX, nullptr, nullptr, &end), 0);
+        ASSERT_EQ(end, log.end());
+        log.append(pattern(2, 100));
+        ASSERT_EQ(log.write(writer, meta, end, log.end()), 0);
+        ASSERT_EQ(journal_sync(writer), 0);
+        journal_close(writer);
+    }
+    EXPECT_EQ(read_journal(folder_fd, meta, 0, log.end()).records, log.records());
+    close(folder_fd);
 }
 
 } // namespace

@@ -3,7 +3,7 @@
 #ifndef WEIR_TESTS_JOURNAL_LIFE_HH
 #define WEIR_TESTS_JOURNAL_LIFE_HH
 
-#include "tests/journal_support.hh"
+#include "tests/journal_queue.hh"
 
 #include <memory>
 
@@ -11,14 +11,16 @@ namespace journaltest
 {
 
 /*
- * One life of a journal, as the daemon leads it: made or opened, recovered, a new epoch, records written, synced and
- * expired, gaps and names noted. What was promised is kept here, outlives the journal's failures, and is what check()
+ * One life of a journal, as the daemon leads it: made or opened, recovered, a new epoch, records written, synced, pinned
+ * and expired, gaps and names noted. What was promised is kept here, outlives the journal's failures, and is what check()
  * holds the next life against.
  */
 class Life
 {
 public:
-    Life(int journal_fd, uint64_t seed) : journal_fd_(journal_fd), random_(seed)
+    /* `queue`, if there is one, takes what is written and synced. */
+    Life(int journal_fd, uint64_t seed, ShuffledQueue *queue = nullptr)
+        : journal_fd_(journal_fd), random_(seed), queue_(queue)
     {
     }
 
@@ -34,6 +36,8 @@ public:
         if (!memory)
             log_.reset();
         int result = begin(&writer);
+        if (result == 0 && queue_)
+            journal_set_flights(writer, queue_->flights());
         for (int i = 0; result == 0 && i < steps; i++)
             result = step(writer);
         journal_close(writer);
@@ -52,6 +56,7 @@ public:
         int folder_fd = openat(journal_fd_, "ring", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         check_names(writer);
         check_ledger(folder_fd);
+        check_pins(folder_fd);
         uint64_t recovered = 0;
         EXPECT_EQ(journal_recover(writer, UINT64_MAX, UINT64_MAX, nullptr, nullptr, &recovered), 0);
         EXPECT_GE(recovered, durable_);
@@ -124,7 +129,15 @@ private:
         case 5:
             return random_() % 2 ? set_meta(writer) : prepare(writer);
         case 6:
-            return random_() % 3 ? save_names(writer) : expire(writer);
+            switch (random_() % 6) {
+            case 0:
+            case 1:
+                return expire(writer);
+            case 2:
+                return pin();
+            default:
+                return save_names(writer);
+            }
         default:
             return note(writer, durable_ / 2, durable_ / 2 + 64 * (1 + random_() % 9), JOURNAL_GAP_DAMAGED);
         }
@@ -143,12 +156,21 @@ private:
         int result = log_->write(writer, meta_, written_, log_->end());
         if (result == 0)
             written_ = log_->end();
+        uint64_t written = 0;
+        if (result == 0 && queue_ && random_() % 2 == 0)
+            result = journal_settle(writer, false, &written);
+        EXPECT_LE(written, written_);
         return result;
     }
 
     int sync(struct journal_writer *writer)
     {
+        uint64_t written = 0;
         int result = journal_sync(writer);
+        if (result == 0) {
+            EXPECT_EQ(journal_settle(writer, false, &written), 0);
+            EXPECT_TRUE(written == written_ || written == 0) << written; /* 0: nothing in this life */
+        }
         if (result == 0) {
             synced_ = written_;
             durable_ = std::max(durable_, written_);
@@ -224,6 +246,46 @@ private:
         return result == -EBUSY ? 0 : result;
     }
 
+    /* Of four names; one of them is sometimes taken away. Where a call fails, the pin may be the old one, the new one or none. */
+    int pin()
+    {
+        std::string name = "pin-" + std::to_string(random_() % 4);
+        uint64_t from = random_() % (durable_ / 4096 + 1) * 4096, to = from + (1 + random_() % 3) * 4096;
+        bool away = random_() % 3 == 0;
+        int folder_fd = jio_open(journal_fd_, "ring", O_RDONLY | O_DIRECTORY, 0);
+        if (folder_fd < 0)
+            return folder_fd;
+        auto before = pins_.extract(name);
+        int result = away ? journal_unpin(folder_fd, name.c_str()) : journal_pin(folder_fd, name.c_str(), from, to);
+        jio_close(folder_fd);
+        if (result == -ENODATA && before)
+            pins_.insert(std::move(before)); /* it is as it was */
+        else if (result == 0 && !away)
+            pins_[name] = {from, to};
+        return result == -ENODATA || result == -ENOENT ? 0 : result;
+    }
+
+    bool pinned(uint64_t position) const
+    {
+        for (const auto &[name, range] : pins_) {
+            if (range.first <= position && position < range.second)
+                return true;
+        }
+        return false;
+    }
+
+    void check_pins(int folder_fd)
+    {
+        std::map<std::string, Range> found;
+        auto take = [](void *ctx, const struct journal_pin *pin) {
+            (*(std::map<std::string, Range> *)ctx)[pin->name] = {pin->from, pin->to};
+            return 0;
+        };
+        ASSERT_EQ(journal_pins(folder_fd, take, &found), 0);
+        for (const auto &[name, range] : pins_)
+            EXPECT_EQ(found[name], range) << name;
+    }
+
     void check_names(struct journal_writer *writer)
     {
         struct journal_names names;
@@ -269,7 +331,7 @@ private:
             found_.insert(record.position);
         }
         for (const auto &[position, record] : must_) {
-            if (record.padding || position < expired_to_)
+            if (record.padding || (position < expired_to_ && !pinned(position)))
                 continue;
             ASSERT_EQ(found_.count(position), 1u) << record << " was durable, and is gone";
         }
@@ -279,6 +341,7 @@ private:
 
     int journal_fd_;
     std::mt19937_64 random_;
+    ShuffledQueue *queue_;
     struct journal_meta meta_ = make_meta();
     std::unique_ptr<Log> log_;
     uint64_t written_ = 0, synced_ = 0; /* of the log */
@@ -288,6 +351,7 @@ private:
     uint64_t lease_ = 0, epoch_ = 0, durable_ = 0, kept_to_ = 0, expired_to_ = 0;
     uint64_t names_saved_ = 0, names_tried_ = 0;
     std::vector<struct journal_gap> gaps_;
+    std::map<std::string, Range> pins_;
     std::map<uint64_t, Record> known_, must_;
     std::set<uint64_t> found_;
 };

@@ -35,7 +35,8 @@ void live_through_power_cuts(uint64_t seed)
 {
     std::mt19937_64 random(seed);
     auto folder = std::make_unique<Scratch>(Scratch::MEMORY);
-    Life life(folder->fd(), seed);
+    ShuffledQueue queue(seed);
+    Life life(folder->fd(), seed, seed % 2 ? &queue : nullptr);
     bool syncs_fail = seed % 3 == 0;
     for (int round = 1; round <= 6; round++) {
         auto after = std::make_unique<Scratch>(Scratch::MEMORY);
@@ -70,13 +71,14 @@ TEST_F(JournalPower, MayGoAtAnyTimeAndTakesNothingThatWasDurable)
 }
 
 /* The same life again and again; the power goes at its first call, at the second, and so on. Several remains of each. */
-TEST_F(JournalPower, MayGoAtEachCallInTurnAndTakesNothingThatWasDurable)
+void lose_power_at_each_call(bool queued)
 {
     constexpr int remains = 4;
     for (uint64_t n = 1;; n++) {
         SCOPED_TRACE("call " + std::to_string(n));
         Scratch scratch(Scratch::MEMORY);
-        Life life(scratch.fd(), 11);
+        ShuffledQueue queue(11);
+        Life life(scratch.fd(), 11, queued ? &queue : nullptr);
         Disk disk(scratch.fd(), n);
         disk.lose_power_at(n);
         int result = life.live(40);
@@ -94,11 +96,19 @@ TEST_F(JournalPower, MayGoAtEachCallInTurnAndTakesNothingThatWasDurable)
                 ASSERT_EQ(life.live(10), 0);
                 life.check();
             }
-            ASSERT_FALSE(HasFailure());
+            ASSERT_FALSE(::testing::Test::HasFailure());
         }
-        if (!disk.lost_power())
+        if (!disk.lost_power()) {
+            EXPECT_TRUE(!queued || queue.most() > 1) << "nothing was under way at once";
             break;
+        }
     }
+}
+
+TEST_F(JournalPower, MayGoAtEachCallInTurnAndTakesNothingThatWasDurable)
+{
+    lose_power_at_each_call(false);
+    lose_power_at_each_call(true);
 }
 
 /* The first minutes of a journal, with the power going at each call in turn. */

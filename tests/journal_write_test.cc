@@ -234,7 +234,7 @@ TEST_F(JournalWrite, GivesFilesTheRightsAndTheOwnerOfTheRing)
     EXPECT_EQ(st.st_uid, 12345u);
     for (const std::string &name : Scratch::names_in(folder_fd_)) {
         ASSERT_EQ(fstatat(folder_fd_, name.c_str(), &st, 0), 0);
-        EXPECT_EQ(st.st_mode & 07777, name == "lock" ? 0600u : 0644u) << name;
+        EXPECT_EQ(st.st_mode & 07777, name == "lock" || name == "pins.lock" ? 0600u : 0644u) << name;
         EXPECT_EQ(st.st_uid, 12345u) << name;
         EXPECT_EQ(st.st_gid, 54321u) << name;
     }
@@ -572,9 +572,9 @@ TEST_F(JournalWriteMuch, KeepsFewFilesOpenHoweverSeldomItIsSynced)
     Log log;
     fill(log, 100);
     ASSERT_EQ(log.write(writer_, meta_, 0, log.end()), 0);
-    EXPECT_LE(open_descriptors(), before + 32);
+    EXPECT_LE(open_descriptors(), before + 32 + 1); /* the index */
     ASSERT_EQ(journal_sync(writer_), 0);
-    EXPECT_LE(open_descriptors(), before + 2);
+    EXPECT_LE(open_descriptors(), before + 2 + 1);
     EXPECT_EQ(read_journal(folder_fd_, meta_, 0, log.end()).records, log.records());
 }
 

@@ -47,6 +47,9 @@ for list in options-*; do
 done
 "$WEIR_BIN/weird" --help | printed_options >printed
 [ "$(described_options "$man/weird.8")" = "$(cat printed)" ] || fail 'weird.8: its options are not those of weird --help'
+"$WEIR_BIN/weird" --check-config | sed -n 's/^#\([a-z_]*\) = .*/\1/p' | sort -u >keys
+sed -n 's/^\.It Ic \([a-z_]*\) No = .*/\1/p' "$man/weird.conf.5" | sort -u >described
+[ -s keys ] && cmp -s keys described || fail 'weird.conf.5: its keys are not those of weird --check-config'
 
 echo '-- members in JSON'
 # members PAGE JSON: each member is in the page
@@ -80,6 +83,21 @@ members weir-ring.1 ring
 members weir-pub.1 published
 members weir-sub.1 messages
 members weir-stat.1 report
+"$weir" ring create b
+"$WEIR_BIN/weird" --journal "$PWD/journal" &
+daemon=$!
+until "$weir" daemon status --json >status && grep '"ring":"b"' status; do kill -0 "$daemon" || break; done
+members weir-daemon.1 status
+echo x | "$weir" pub b --as name --confirm durable >confirmed
+"$weir" sub b --save mine --count 1 >received
+"$weir" journal pin b --name a --to 64
+"$weir" journal info b --json >info
+"$weir" journal verify b --json >verified
+members weir-journal.1 info
+members weir-journal.1 verified
+"$weir" daemon stop || fail 'weir daemon stop'
+wait "$daemon"
+"$weir" ring rm b
 "$weir" ring rm a
 
 echo '-- functions, constants, members and errors of weir.h'

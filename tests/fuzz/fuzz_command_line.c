@@ -47,6 +47,8 @@ static void use_number(const char *word)
         number_span(&text, (uint64_t)span_ns);
         number_instant(&text, (uint64_t)span_ns);
     }
+    if (number_parse_instant(word, &number) == 0)
+        number_instant(&text, number);
     if (number_parse_position(word, &position) == 0 && position < WEIR_POSITION_START) {
         snprintf(again.text, sizeof(again.text), "%llu", (unsigned long long)position);
         need(number_parse_position(again.text, &back) == 0 && back == position, "a position that is not read back");

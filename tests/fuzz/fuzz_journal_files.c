@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* fuzz: LINKS weir_journal weir_ringbuf */
 /*
- * The small files of a journal with any content: `meta`, `ledger` and `names`. (Segments: fuzz_journal_segment.c.) The input
+ * The small files of a journal with any content: `meta`, `ledger`, `names` and `pins`. (Segments: fuzz_journal_segment.c.) The input
  * is a byte that says which file, and whether magic, version and checksums are put right so that the values behind them
  * are reached; then what the file holds: meta's two blocks one behind the other, and the others as they are.
  */
@@ -17,11 +17,12 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { META, LEDGER, NAMES, FILES };
+enum { META, LEDGER, NAMES, PINS, FILES };
 #define PUT_RIGHT 4u
 #define CONTENT_MAX 16384u
 
-static const char *const file_names[FILES] = {JOURNAL_META_NAME, JOURNAL_LEDGER_NAME, JOURNAL_NAMES_NAME};
+static const char *const file_names[FILES] = {JOURNAL_META_NAME, JOURNAL_LEDGER_NAME, JOURNAL_NAMES_NAME,
+                                              JOURNAL_PINS_NAME};
 static char scratch[256];
 static int scratch_fd, folder_fd;
 static struct journal_meta good;
@@ -38,6 +39,7 @@ static void remove_scratch(void)
         unlinkat(folder_fd, fresh, 0);
     }
     unlinkat(folder_fd, JOURNAL_LOCK_NAME, 0);
+    unlinkat(folder_fd, JOURNAL_PINS_LOCK_NAME, 0);
     unlinkat(scratch_fd, "ring", AT_REMOVEDIR);
     rmdir(scratch);
 }
@@ -107,6 +109,20 @@ static void put_names_right(uint8_t *content, size_t size)
     memcpy(header.ring_id, good.identity.ring_id, sizeof(header.ring_id));
     uint64_t told = ((uint64_t)header.producer_count + header.cursor_count) * sizeof(struct journal_name_entry);
     header.crc = journal_crc32c(0, &header, offsetof(struct journal_names_header, crc));
+    header.crc = journal_crc32c(header.crc, content + sizeof(header), told < bytes ? told : bytes);
+    memcpy(content, &header, sizeof(header));
+}
+
+static void put_pins_right(uint8_t *content, size_t size)
+{
+    struct journal_pins_header header;
+    size_t bytes = size - sizeof(header);
+
+    memcpy(&header, content, sizeof(header));
+    header.magic = JOURNAL_PINS_MAGIC;
+    header.layout_version = JOURNAL_LAYOUT_VERSION;
+    uint64_t told = (uint64_t)header.count * sizeof(struct journal_pin_entry);
+    header.crc = journal_crc32c(0, &header, offsetof(struct journal_pins_header, crc));
     header.crc = journal_crc32c(header.crc, content + sizeof(header), told < bytes ? told : bytes);
     memcpy(content, &header, sizeof(header));
 }
@@ -185,12 +201,45 @@ static void use_names(void)
     journal_close(writer);
 }
 
+struct pins_seen {
+    char last[RING_NAME_BYTES];
+    uint32_t count;
+};
+
+static int take_pin(void *ctx, const struct journal_pin *pin)
+{
+    struct pins_seen *seen = ctx;
+
+    need(journal_name_check(pin->name) == 0 && pin->from < pin->to, "a pin that makes no sense");
+    need(seen->count == 0 || strcmp(seen->last, pin->name) < 0, "pins out of order");
+    memcpy(seen->last, pin->name, sizeof(seen->last));
+    seen->count++;
+    return 0;
+}
+
+/* Pins that are taken can be added to; those that are not can be taken away. */
+static void use_pins(void)
+{
+    struct pins_seen seen = {0}, again = {0};
+    int result = journal_pins(folder_fd, take_pin, &seen);
+
+    need(result == 0 || result == -EBADMSG || result == -EPROTONOSUPPORT, "another error");
+    if (result == 0 && seen.count < JOURNAL_PINS_MAX) {
+        need(journal_pin(folder_fd, "zzzz", 4096, 8192) == 0, "a pin cannot be added");
+        need(journal_pins(folder_fd, take_pin, &again) == 0 && again.count - seen.count <= 1, "the pins are others");
+        need(journal_unpin(folder_fd, "zzzz") == 0, "a pin cannot be taken away");
+    } else if (result < 0) {
+        need(journal_pin(folder_fd, "zzzz", 4096, 8192) == result, "what cannot be read is added to");
+    }
+    need(journal_unpin(folder_fd, NULL) == 0, "the pins cannot be taken away");
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static uint8_t content[CONTENT_MAX], blocks[2 * JOURNAL_BLOCK_BYTES];
     struct input input = {data, size};
     uint64_t flags = input_number(&input, 1);
-    int file = (int)(flags % 4 % FILES);
+    int file = (int)(flags % FILES);
 
     if (scratch[0] == '\0')
         make_journal();
@@ -209,12 +258,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             put_ledger_right(content, size);
         if (flags & PUT_RIGHT && file == NAMES && size >= sizeof(struct journal_names_header))
             put_names_right(content, size);
+        if (flags & PUT_RIGHT && file == PINS && size >= sizeof(struct journal_pins_header))
+            put_pins_right(content, size);
         write_file(META, good_meta, sizeof(good_meta));
+        write_file(LEDGER, "", 0);
         write_file(file, content, size);
         if (file == LEDGER)
             use_ledger();
-        else
+        else if (file == NAMES)
             use_names();
+        else
+            use_pins();
     }
     return 0;
 }

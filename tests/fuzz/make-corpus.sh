@@ -76,7 +76,7 @@ record() { # head as eight bytes, body_bytes as four
   } | into fuzz_records exclusive
 
 # -- fuzz_journal_files: which file; what it holds -----------------------------------------------------------------------
-for file in 4 5 6; do
+for file in 4 5 6 7; do
   { bytes "0$file"; zeros 600; } | into fuzz_journal_files "zeros_$file"
 done
 meta() { # the block's members, without those that the target puts right
@@ -93,7 +93,26 @@ range() { # from, to, reason
 { bytes 05; range 0020000000000000 0010000000000000 02000000; } | into fuzz_journal_files range_backwards
 { bytes 06; zeros 12; bytes 01000000 01000000; zeros 44; printf 'one'; zeros 77; printf 'two'; zeros 77
   } | into fuzz_journal_files names
+{ bytes 07; zeros 12; bytes 02000000; zeros 16; printf 'one'; zeros 69; bytes 0010000000000000 0020000000000000; zeros 8
+  printf 'two'; zeros 69; bytes 0000000000000000 ffffffffffffffff; zeros 8; } | into fuzz_journal_files pins
+{ bytes 07; zeros 12; bytes 02000000; zeros 16; printf 'two'; zeros 69; bytes 0010000000000000 0020000000000000; zeros 8
+  printf 'one'; zeros 69; bytes 0000000000000000 ffffffffffffffff; zeros 8; } | into fuzz_journal_files pins_out_of_order
+{ bytes 07; zeros 12; bytes ffffffff; zeros 200; } | into fuzz_journal_files pins_count
 { bytes 06; zeros 12; bytes ffffffff 01000000; zeros 200; } | into fuzz_journal_files names_count
+
+# -- fuzz_journal_index: put right or not; the time; entries -------------------------------------------------------------
+entry() { # position, time
+  zeros 8; bytes "$1" "$2"; zeros 8
+}
+{ bytes 01 0300000000000000; entry 0000000000000000 0100000000000000; entry 0010000000000000 0300000000000000
+  entry 0020000000000000 0500000000000000; } | into fuzz_journal_index three
+{ bytes 01 0400000000000000; entry 0010000000000000 0300000000000000; zeros 96; entry 0020000000000000 0500000000000000
+  } | into fuzz_journal_index hole
+{ bytes 01 0300000000000000; entry 0020000000000000 0500000000000000; entry 0010000000000000 0100000000000000
+  } | into fuzz_journal_index falling
+{ bytes 01 ffffffffffffffff; entry c0ffffffffffffff feffffffffffffff; } | into fuzz_journal_index far_ahead
+{ bytes 01 0300000000000000; entry 0010000000000000 0100000000000000; bytes 5555555555; } | into fuzz_journal_index torn
+{ bytes 00 0300000000000000; zeros 4096; } | into fuzz_journal_index zeros
 
 # -- fuzz_command_line: words, each ended by a zero byte -----------------------------------------------------------------
 words() {
@@ -108,6 +127,12 @@ words ring --bus | into fuzz_command_line no_value
 words --version | into fuzz_command_line version
 words -- ring rm -- --odd-name | into fuzz_command_line end_of_options
 words ring ls r --json=1 | into fuzz_command_line value_not_taken
+words journal dump r --since 2026-01-31T12:00:00.5+01:00 --until=10m --journal /j --json | into fuzz_command_line journal_dump
+words journal pin r --name p --from start --to 4096 | into fuzz_command_line journal_pin
+words journal unpin r --all | into fuzz_command_line journal_unpin
+words journal repair r --dry-run --since 1 | into fuzz_command_line journal_repair
+words 2026-01-31 2026-01-31T12:00 2026-02-30T25:00Z 2026-01-31T12:00:00-99:99 10d 0001-01-01 9999-12-31T23:59:60.9999999999999Z |
+  into fuzz_command_line instants
 words bench --size 64 --seconds 0.5 | into fuzz_command_line bench
 words 18446744073709551615 17179869184GiB 9000000000 9000000001s 007 08 1..5 .5min 12.k end start |
   into fuzz_command_line numbers
@@ -120,3 +145,13 @@ words 18446744073709551615 17179869184GiB 9000000000 9000000001s 007 08 1..5 .5m
 { bytes 01 20 01 02; bytes 05000000; printf 'two'; } | into fuzz_framed frame_cut_off
 { bytes 01 ff 00; bytes ffffffff; } | into fuzz_framed frame_too_long
 { bytes 02 ff 02 40 00; zeros 3000; printf '\n'; } | into fuzz_framed long_line
+
+# -- fuzz_config: a configuration file -----------------------------------------------------------------------------------------
+into fuzz_config sample <../../../packaging/weird.conf
+sed 's/^#\([a-z[]\)/\1/' ../../../packaging/weird.conf | into fuzz_config sample_open
+printf '[weird]\nthreads=99\nbux=1\nthreads=2\n[jour]\nno line\n[ring a b]\n[ring\n= 5\n' | into fuzz_config faults
+printf '[ring]\nsync=interval=50\nretain_age=90 min\n[ring [ab]*]\nlimit=1GiB ; so much\nwhen_limited: expire\n' |
+  into fuzz_config rings
+printf '[journal]\nhigh_watermark=50%%\nlow_watermark=49\nlimit=18446744073709551615TiB\nreserve=100 G\n' |
+  into fuzz_config room
+{ printf '\357\273\277[weird]\r\n\tbus = /a\r\n'; bytes 00 1b ff; } | into fuzz_config no_text

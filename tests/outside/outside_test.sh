@@ -14,10 +14,15 @@ for file in LICENSE README.md CHANGELOG.md docs/guarantees.md examples/hello.c; 
 done
 [ -s "$tmp/stage/lib/sysusers.d/weir.conf" ] || { echo 'FAILED: sysusers.d/weir.conf is not installed'; exit 1; }
 unit=$tmp/stage/lib/systemd/system/weird.service
-grep -q "^ExecStart=$tmp/stage/bin/weird " "$unit" || { echo "FAILED: $unit does not start what is installed"; exit 1; }
+grep -q "^ExecStart=$tmp/stage/bin/weird --config $tmp/stage/etc/weir/weird.conf" "$unit" || { echo "FAILED: $unit does not start what is installed"; exit 1; }
 if [ -x "$tmp/stage/bin/weird" ] && command -v systemd-analyze >/dev/null 2>&1; then
   systemd-analyze verify --man=no "$unit"
 fi
+# A configuration that is there already stays.
+echo '[ring]' >"$tmp/stage/etc/weir/weird.conf"
+"$cmake" --install "$build" --prefix "$tmp/stage" >"$tmp/install.log" || { cat "$tmp/install.log"; exit 1; }
+[ "$(cat "$tmp/stage/etc/weir/weird.conf")" = '[ring]' ] || { echo 'FAILED: weird.conf was overwritten'; exit 1; }
+cmp "$tmp/stage/share/doc/weir/weird.conf" "$here/../../packaging/weird.conf"
 mv "$tmp/stage" "$tmp/moved"
 prefix=$tmp/moved
 lib=$prefix/$libdir
