@@ -135,6 +135,7 @@ static size_t share_out(struct run *run)
         for (size_t k = 0; k < bench_at(i)->count; k++)
             if (wanted(run->options, bench_at(i), &bench_at(i)->cases[k])) {
                 cases++;
+                run->on_disk |= bench_at(i)->on_disk;
                 seconds -= bench_at(i)->round_seconds;
             }
     if (cases)
@@ -147,6 +148,10 @@ static int run_wanted(struct run *run)
     int r = 0;
     if (share_out(run) == 0)
         return -ENOENT;
+    if (run->on_disk)
+        r = on_disk_begin(run);
+    if (r < 0)
+        return r;
     report_begin(run->options->json);
     for (size_t i = 0; i < bench_count() && r == 0; i++)
         r = run_bench(run, bench_at(i));

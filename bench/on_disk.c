@@ -20,6 +20,12 @@ static uint64_t round_bytes(const struct run *run, uint64_t most)
     return wanted < most ? wanted : most;
 }
 
+int on_disk_begin(struct run *run)
+{
+    /* The limit's file, and a journal of the same size beside it; recover's, which is alone, is no larger than both. */
+    return site_open(&run->site, 2 * round_bytes(run, UINT64_MAX));
+}
+
 static int open_disk(struct run *run)
 {
     return run->disk.buffered >= 0 ? 0 : disk_open(&run->disk, &run->site, round_bytes(run, UINT64_MAX));

@@ -58,7 +58,9 @@ static int forget(const char *directory)
 {
     char path[sizeof((struct bench_daemon *)0)->journal + 300];
     DIR *entries = opendir(directory);
-    int r = entries ? 0 : -errno;
+    int r = 0;
+    if (!entries)
+        return -errno;
     for (struct dirent *entry; r == 0 && (entry = readdir(entries));) {
         if (entry->d_name[0] == '.')
             continue;
@@ -75,8 +77,7 @@ static int forget(const char *directory)
         posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
         close(fd);
     }
-    if (entries)
-        closedir(entries);
+    closedir(entries);
     return r;
 }
 

@@ -35,6 +35,7 @@ struct run {
     struct histogram weir, limit, other; /* of the sample under way */
     struct plot plot;
     double seconds_per_case;
+    int on_disk; /* of the wanted benches one is */
     int missed;
 };
 
@@ -55,5 +56,7 @@ struct bench {
 
 extern const struct bench in_memory_benches[], on_disk_benches[];
 extern const size_t in_memory_bench_count, on_disk_bench_count;
+/* Sees that there is room for what those on disk write; says on stderr where not. */
+int on_disk_begin(struct run *run);
 
 #endif

@@ -29,9 +29,9 @@ static const struct option bench_command_options[] = {
     {"--cpus", "A,B,...", OPTION_TEXT, offsetof(struct bench_arguments, cpus), 0, 0,
      "the processors to use, two at least (default: all that are allowed)"},
     {"--journal-dir", "DIR", OPTION_TEXT, offsetof(struct bench_arguments, journal_dir), 0, 0,
-     "the disk to use, for journals that are removed (default: $TMPDIR, else /var/tmp)"},
+     "the disk to use, for journals that are removed (default: $TMPDIR if that is a disk, else /var/tmp)"},
     {"--journal-bytes", "N", OPTION_COUNT, offsetof(struct bench_arguments, journal_bytes), 1 << 20, 1ull << 40,
-     "how much a round writes to it (default: 512MiB, recover 1GiB)"},
+     "how much a round writes to it at most (default: 512MiB, recover 1GiB)"},
     {"--hgrm", "DIR", OPTION_TEXT, offsetof(struct bench_arguments, hgrm), 0, 0,
      "write the round trips' distributions there, as HdrHistogram's .hgrm files"},
     {"--plot", "FILE", OPTION_TEXT, offsetof(struct bench_arguments, plot), 0, 0,
@@ -154,7 +154,8 @@ const struct command bench_command = {
         "drain, confirm, catchup, peak, recover; without names, all of them.\n"
         "Each figure is the median of rounds that were interleaved with the bare machine doing the same; near and far\n"
         "say how the processors lay to each other then. A missed budget is marked; it does not change the exit "
-        "status. Journals take up to 2 GiB of the disk while they are measured.\n",
+        "status.\n"
+        "Journals take up to 2 GiB of the disk, or twice --journal-bytes, while they are measured.\n",
     .own_bus = 1,
     .run = bench_command_run,
 };

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -29,29 +30,28 @@ static const uint64_t patience_ns = UINT64_C(10000000000);
 /* -- asking -------------------------------------------------------------------------------------------------------------- */
 
 struct answer {
-    char bus[256];
+    char bus[PATH_MAX];
     struct ucred peer;
     int pidfd;  /* of the daemon; -1: not to be had */
     char *text; /* lines, each ended by a zero byte; the last one is empty */
     size_t bytes;
 };
 
-/* As the library chooses it, which does not tell. */
-static void bus_path(const struct call *call, char *path, size_t path_bytes)
+/* Where the daemon is asked for: 0, or -1 with a complaint. */
+static int bus_path(const struct call *call, char *path, size_t path_bytes)
 {
-    const char *bus = call->bus ? call->bus : getenv("WEIR_BUS");
-    if (bus && bus[0]) {
-        snprintf(path, path_bytes, "%s", bus);
-        return;
+    if (!call->bus) {
+        int rc = weir_bus_default(path, path_bytes);
+        if (rc < 0)
+            complain_failed(rc, "the default bus");
+        return rc < 0 ? -1 : 0;
     }
-    int fd = open("/run/weir", O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    bool mine = fd >= 0 && faccessat(fd, ".", X_OK, AT_EACCESS) == 0;
-    if (fd >= 0)
-        close(fd);
-    if (mine)
-        snprintf(path, path_bytes, "/run/weir");
-    else
-        snprintf(path, path_bytes, "/dev/shm/weir-%u", (unsigned)geteuid());
+    if (strlen(call->bus) >= path_bytes) {
+        complain("the path of the bus is too long: %s", call->bus);
+        return -1;
+    }
+    memcpy(path, call->bus, strlen(call->bus) + 1);
+    return 0;
 }
 
 /* A connection, or -1 with a complaint. */
@@ -168,8 +168,7 @@ static int ask(const struct call *call, const char *request, struct answer *answ
 {
     bool stop = strcmp(request, "stop\n") == 0;
     *answer = (struct answer){.pidfd = -1};
-    bus_path(call, answer->bus, sizeof answer->bus);
-    int fd = ask_connect(answer);
+    int fd = bus_path(call, answer->bus, sizeof answer->bus) < 0 ? -1 : ask_connect(answer);
     if (fd < 0)
         return -1;
     int r = -1;
@@ -279,9 +278,22 @@ static const char *limit_text(struct number_text *buffer, uint64_t bytes)
     return bytes ? number_exact_bytes(buffer, bytes) : "none";
 }
 
+static void status_quota(struct table *table, const json_t *ring)
+{
+    struct number_text text, size;
+    uint64_t messages = member_number(ring, "quota_messages_per_second");
+    uint64_t bytes = member_number(ring, "quota_bytes_per_second");
+    table_cell(table, "%s%s%s%s", messages ? number_grouped(&text, messages) : "", messages ? "/s" : "",
+               messages && bytes ? ", " : "",
+               bytes      ? number_per_second(&size, (double)bytes)
+               : messages ? ""
+                          : "none");
+}
+
 static void status_rings(const struct answer *answer)
 {
-    static const char *const heads[] = {"RING", "SYNC", ">RETAIN", ">AGE", ">LIMIT", "WHEN LIMITED", "UNREAD", NULL};
+    static const char *const heads[] = {"RING",         "SYNC",   ">RETAIN", ">AGE", ">LIMIT",
+                                        "WHEN LIMITED", "UNREAD", ">QUOTA",  NULL};
     struct table table;
     table_start(&table, heads);
     for (const char *line = answer->text; *line; line = answer_next(line)) {
@@ -296,7 +308,7 @@ static void status_rings(const struct answer *answer)
         const char *when = json_string_value(json_object_get(ring, "when_limited"));
         table_cell(&table, "%s", json_string_value(json_object_get(ring, "ring")));
         if (!sync) {
-            for (size_t i = 1; heads[i]; i++)
+            for (size_t i = 1; heads[i + 1]; i++)
                 table_cell(&table, "%s", i == 1 ? "in memory alone" : "");
         } else {
             table_cell(&table, "%s%s%s", sync, interval_ms ? " " : "",
@@ -307,6 +319,7 @@ static void status_rings(const struct answer *answer)
             table_cell(&table, "%s", when ? when : "");
             table_cell(&table, "%s", json_is_true(json_object_get(ring, "keep_unread")) ? "kept" : "not kept");
         }
+        status_quota(&table, ring);
         json_decref(ring);
     }
     if (table.count > table.columns)

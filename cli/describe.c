@@ -59,69 +59,59 @@ const char *describe_state(int state)
     }
 }
 
-static void set_number(json_t *object, const char *name, uint64_t number)
-{
-    json_object_set_new(object, name, output_number(number));
-}
-
-static void set_text(json_t *object, const char *name, const char *text)
-{
-    json_object_set_new(object, name, json_string(text));
-}
-
 json_t *describe_info(const char *ring, const struct weir_ring_info *info)
 {
     struct number_text buffer;
     char text[40];
     json_t *object = json_object();
-    set_text(object, "ring", ring);
+    output_set_text(object, "ring", ring);
     for (size_t i = 0; i < sizeof info->ring_id; i++)
         snprintf(text + 2 * i, 3, "%02x", info->ring_id[i]);
-    set_text(object, "ring_id", text);
-    set_text(object, "created", number_instant(&buffer, info->created_ns));
+    output_set_text(object, "ring_id", text);
+    output_set_text(object, "created", number_instant(&buffer, info->created_ns));
     json_object_set_new(object, "exclusive", json_boolean(info->exclusive));
     json_object_set_new(object, "journaled", json_boolean(info->journaled));
     json_object_set_new(object, "fenced", json_boolean(info->fenced));
-    set_text(object, "when_full", describe_when_full(info->when_full));
+    output_set_text(object, "when_full", describe_when_full(info->when_full));
     snprintf(text, sizeof text, "%04o", (unsigned)info->mode);
-    set_text(object, "mode", text);
-    set_number(object, "uid", info->uid);
-    set_number(object, "gid", info->gid);
-    set_number(object, "segment_bytes", info->segment_bytes);
-    set_number(object, "memory_limit_bytes", info->memory_limit_bytes);
-    set_number(object, "memory_bytes", info->memory_bytes);
-    set_number(object, "slot_count", info->slot_count);
-    set_number(object, "slots_used", info->slots_used);
-    set_number(object, "max_readers", info->max_readers);
-    set_number(object, "max_publishers", info->max_publishers);
-    set_number(object, "reader_count", info->reader_count);
-    set_number(object, "publisher_count", info->publisher_count);
-    set_number(object, "epoch", info->epoch);
-    set_number(object, "first_position", info->first_position);
-    set_number(object, "memory_position", info->memory_position);
-    set_number(object, "end_position", info->end_position);
-    set_number(object, "visible", info->visible);
-    set_number(object, "written", info->written);
-    set_number(object, "durable", info->durable);
-    set_number(object, "lease", info->lease);
-    set_text(object, "daemon", describe_daemon(info));
-    set_text(object, "sync", describe_sync(info->sync));
+    output_set_text(object, "mode", text);
+    output_set_number(object, "uid", info->uid);
+    output_set_number(object, "gid", info->gid);
+    output_set_number(object, "segment_bytes", info->segment_bytes);
+    output_set_number(object, "memory_limit_bytes", info->memory_limit_bytes);
+    output_set_number(object, "memory_bytes", info->memory_bytes);
+    output_set_number(object, "slot_count", info->slot_count);
+    output_set_number(object, "slots_used", info->slots_used);
+    output_set_number(object, "max_readers", info->max_readers);
+    output_set_number(object, "max_publishers", info->max_publishers);
+    output_set_number(object, "reader_count", info->reader_count);
+    output_set_number(object, "publisher_count", info->publisher_count);
+    output_set_number(object, "epoch", info->epoch);
+    output_set_number(object, "first_position", info->first_position);
+    output_set_number(object, "memory_position", info->memory_position);
+    output_set_number(object, "end_position", info->end_position);
+    output_set_number(object, "visible", info->visible);
+    output_set_number(object, "written", info->written);
+    output_set_number(object, "durable", info->durable);
+    output_set_number(object, "lease", info->lease);
+    output_set_text(object, "daemon", describe_daemon(info));
+    output_set_text(object, "sync", describe_sync(info->sync));
     if (info->sync == WEIR_SYNC_INTERVAL)
-        set_number(object, "sync_interval_ms", info->sync_interval_ms);
+        output_set_number(object, "sync_interval_ms", info->sync_interval_ms);
     json_object_set_new(object, "journal_error",
                         info->journal_error ? json_string(strerror(info->journal_error)) : json_null());
     json_object_set_new(object, "journal_retries", json_boolean(info->journal_retries));
     json_object_set_new(object, "journal_room_bytes",
                         info->journal_room_bytes != UINT64_MAX ? output_number(info->journal_room_bytes) : json_null());
-    set_number(object, "refused_count", info->refused_count);
-    if (info->quota_messages)
-        set_number(object, "quota_messages", info->quota_messages);
-    if (info->quota_bytes)
-        set_number(object, "quota_bytes", info->quota_bytes);
-    if (info->quota_messages || info->quota_bytes)
-        set_number(object, "quota_burst_ns", info->quota_burst_ns);
+    output_set_number(object, "refused_count", info->refused_count);
+    if (info->quota_messages_per_second)
+        output_set_number(object, "quota_messages_per_second", info->quota_messages_per_second);
+    if (info->quota_bytes_per_second)
+        output_set_number(object, "quota_bytes_per_second", info->quota_bytes_per_second);
+    if (info->quota_messages_per_second || info->quota_bytes_per_second)
+        output_set_number(object, "quota_burst_ns", info->quota_burst_ns);
     if (info->refused_last_ns)
-        set_text(object, "refused_last", number_instant(&buffer, info->refused_last_ns));
+        output_set_text(object, "refused_last", number_instant(&buffer, info->refused_last_ns));
     return object;
 }
 
@@ -164,11 +154,11 @@ void describe_placement(json_t *object, const struct weir_ring_placement *placem
 {
     json_object_set_new(object, "numa_asked", node_or_null(placement->numa_node));
     json_object_set_new(object, "numa_node", node_or_null(placement->memory_node));
-    set_number(object, "numa_node_bytes", placement->node_bytes);
-    set_text(object, "huge_asked", describe_huge(placement->huge));
-    set_number(object, "huge_bytes", placement->huge_bytes);
-    set_number(object, "page_bytes", placement->page_bytes);
-    set_number(object, "placed_bytes", placement->memory_bytes);
+    output_set_number(object, "numa_node_bytes", placement->node_bytes);
+    output_set_text(object, "huge_asked", describe_huge(placement->huge));
+    output_set_number(object, "huge_bytes", placement->huge_bytes);
+    output_set_number(object, "page_bytes", placement->page_bytes);
+    output_set_number(object, "placed_bytes", placement->memory_bytes);
 }
 
 static int keep_participant(void *ctx, const struct weir_participant *participant)

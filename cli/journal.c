@@ -15,10 +15,6 @@
 #include "cli/print.h"
 #include "cli/signals.h"
 
-#define OPTIONS_END                                                                                                    \
-    {                                                                                                                  \
-        NULL, NULL, OPTION_SET, 0, 0, 0, NULL                                                                          \
-    }
 static const struct option place_options[] = {JOURNAL_OPTION, OPTIONS_END};
 
 static struct weir_journal *open_named(const struct call *call, const char *name, int *ret_exit_code)
@@ -37,20 +33,10 @@ struct weir_journal *journal_open_operand(const struct call *call, int *ret_exit
     return open_named(call, call->operands[0], ret_exit_code);
 }
 
-static void set_number(json_t *object, const char *name, uint64_t number)
-{
-    json_object_set_new(object, name, output_number(number));
-}
-
-static void set_text(json_t *object, const char *name, const char *text)
-{
-    json_object_set_new(object, name, json_string(text));
-}
-
 static void set_instant(json_t *object, const char *name, uint64_t instant_ns)
 {
     struct number_text buffer;
-    set_text(object, name, number_instant(&buffer, instant_ns));
+    output_set_text(object, name, number_instant(&buffer, instant_ns));
 }
 
 static const char *id_text(const uint8_t ring_id[16], char text[33])
@@ -64,32 +50,32 @@ static json_t *info_json(const char *name, const struct weir_journal_info *info)
 {
     char text[40];
     json_t *object = json_object();
-    set_text(object, "journal", name);
-    set_text(object, "ring_id", id_text(info->ring_id, text));
+    output_set_text(object, "journal", name);
+    output_set_text(object, "ring_id", id_text(info->ring_id, text));
     set_instant(object, "created", info->created_ns);
     json_object_set_new(object, "live", info->live < 0 ? json_null() : json_boolean(info->live));
     json_object_set_new(object, "damaged", json_boolean(info->damaged));
     json_object_set_new(object, "exclusive", json_boolean(info->exclusive));
-    set_text(object, "when_full", describe_when_full(info->when_full));
+    output_set_text(object, "when_full", describe_when_full(info->when_full));
     snprintf(text, sizeof text, "%04o", (unsigned)info->mode);
-    set_text(object, "mode", text);
-    set_number(object, "uid", info->uid);
-    set_number(object, "gid", info->gid);
-    set_number(object, "segment_bytes", info->segment_bytes);
-    set_number(object, "memory_limit_bytes", info->memory_limit_bytes);
-    set_number(object, "max_readers", info->max_readers);
-    set_number(object, "max_publishers", info->max_publishers);
-    set_number(object, "epoch", info->epoch);
-    set_number(object, "epoch_position", info->epoch_position);
-    set_number(object, "first_position", info->first_position);
-    set_number(object, "end_position", info->end_position);
-    set_number(object, "durable", info->durable);
-    set_number(object, "lease", info->lease);
-    set_number(object, "bytes", info->bytes);
-    set_number(object, "segment_count", info->segment_count);
-    set_number(object, "spare_count", info->spare_count);
-    set_number(object, "gap_count", info->gap_count);
-    set_number(object, "pin_count", info->pin_count);
+    output_set_text(object, "mode", text);
+    output_set_number(object, "uid", info->uid);
+    output_set_number(object, "gid", info->gid);
+    output_set_number(object, "segment_bytes", info->segment_bytes);
+    output_set_number(object, "memory_limit_bytes", info->memory_limit_bytes);
+    output_set_number(object, "max_readers", info->max_readers);
+    output_set_number(object, "max_publishers", info->max_publishers);
+    output_set_number(object, "epoch", info->epoch);
+    output_set_number(object, "epoch_position", info->epoch_position);
+    output_set_number(object, "oldest_position", info->oldest_position);
+    output_set_number(object, "end_position", info->end_position);
+    output_set_number(object, "durable", info->durable);
+    output_set_number(object, "lease", info->lease);
+    output_set_number(object, "disk_bytes", info->disk_bytes);
+    output_set_number(object, "segment_count", info->segment_count);
+    output_set_number(object, "spare_count", info->spare_count);
+    output_set_number(object, "gap_count", info->gap_count);
+    output_set_number(object, "pin_count", info->pin_count);
     return object;
 }
 
@@ -113,9 +99,9 @@ static void table_add_journal(struct table *table, const char *name, const struc
     table_cell(table, "%s", name);
     table_cell(table, "%.8s", id_text(info->ring_id, id));
     table_cell(table, "%" PRIu64, info->epoch);
-    table_cell(table, "%" PRIu64, info->first_position);
+    table_cell(table, "%" PRIu64, info->oldest_position);
     table_cell(table, "%" PRIu64, info->end_position);
-    table_cell(table, "%s", number_bytes(&size, (double)info->bytes));
+    table_cell(table, "%s", number_bytes(&size, (double)info->disk_bytes));
     table_cell(table, "%" PRIu64, info->segment_count);
     table_cell(table, "%" PRIu64, info->gap_count);
     table_cell(table, "%s%s", live_text(info), info->damaged ? ", damaged: see weir journal repair" : "");
@@ -139,8 +125,8 @@ static int list_one(void *ctx, const char *name)
 
 static int ls_run(const struct call *call)
 {
-    static const char *const heads[] = {"JOURNAL", "RING ID",   ">EPOCH", ">FIRST", ">END",
-                                        ">BYTES",  ">SEGMENTS", ">GAPS",  "WEIRD",  NULL};
+    static const char *const heads[] = {"JOURNAL", "RING ID",   ">EPOCH", ">OLDEST", ">END",
+                                        ">DISK",   ">SEGMENTS", ">GAPS",  "WEIRD",   NULL};
     const struct journal_place *place = call->arguments;
     struct listing listing = {.call = call, .exit_code = EXIT_DONE};
     table_start(&listing.table, heads);
@@ -166,18 +152,18 @@ const struct command journal_ls_command = {
 
 /* -- info ----------------------------------------------------------------------------------------------------------- */
 
-static json_t *gap_json(const struct weir_journal_entry *gap)
+static json_t *gap_json(const struct weir_journal_gap_entry *gap)
 {
     json_t *object = json_object();
-    set_number(object, "from", gap->from);
-    set_number(object, "to", gap->to);
-    set_text(object, "reason", print_gap_reason(gap->reason));
+    output_set_number(object, "from", gap->from);
+    output_set_number(object, "to", gap->to);
+    output_set_text(object, "reason", print_gap_reason(gap->reason));
     set_instant(object, "noted", gap->time_ns);
-    set_number(object, "epoch", gap->epoch);
+    output_set_number(object, "epoch", gap->epoch);
     return object;
 }
 
-static void print_gap_entry(const struct weir_journal_entry *gap, const char *indent)
+static void print_gap_entry(const struct weir_journal_gap_entry *gap, const char *indent)
 {
     struct number_text text;
     printf("%s%" PRIu64 " to %" PRIu64 ", %s, noted %s in epoch %" PRIu64 "\n", indent, gap->from, gap->to,
@@ -196,8 +182,8 @@ static int show_name(void *ctx, const struct weir_journal_name *name)
     const char *what = name->is_cursor ? "position" : "sequence";
     if (shown->publishers) {
         json_t *object = json_object();
-        set_text(object, "name", name->name);
-        set_number(object, what, name->value);
+        output_set_text(object, "name", name->name);
+        output_set_number(object, what, name->value);
         json_array_append_new(name->is_cursor ? shown->cursors : shown->publishers, object);
         return 0;
     }
@@ -208,7 +194,7 @@ static int show_name(void *ctx, const struct weir_journal_name *name)
     return 0;
 }
 
-static int show_gap(void *ctx, const struct weir_journal_entry *gap)
+static int show_gap(void *ctx, const struct weir_journal_gap_entry *gap)
 {
     struct shown *shown = ctx;
     if (shown->gaps)
@@ -218,15 +204,15 @@ static int show_gap(void *ctx, const struct weir_journal_entry *gap)
     return 0;
 }
 
-static int show_pin(void *ctx, const struct weir_journal_pinned *pin)
+static int show_pin(void *ctx, const struct weir_journal_pin_entry *pin)
 {
     struct shown *shown = ctx;
     struct number_text text;
     if (shown->pins) {
         json_t *object = json_object();
-        set_text(object, "name", pin->name);
-        set_number(object, "from", pin->from);
-        set_number(object, "to", pin->to);
+        output_set_text(object, "name", pin->name);
+        output_set_number(object, "from", pin->from);
+        output_set_number(object, "to", pin->to);
         set_instant(object, "made", pin->time_ns);
         json_array_append_new(shown->pins, object);
         return 0;
@@ -249,9 +235,10 @@ static void print_info(const char *name, const struct weir_journal_info *info)
     printf("ring         %s, when full: %s, limit %s\n", info->exclusive ? "exclusive" : "shared",
            describe_when_full(info->when_full), number_exact_bytes(&a, info->memory_limit_bytes));
     printf("rights       %04o, user %u, group %u\n", (unsigned)info->mode, (unsigned)info->uid, (unsigned)info->gid);
-    printf("on disk      %s: %" PRIu64 " segments of %s, %" PRIu64 " spare\n", number_bytes(&a, (double)info->bytes),
-           info->segment_count, number_exact_bytes(&b, info->segment_bytes), info->spare_count);
-    printf("first        %" PRIu64 "\n", info->first_position);
+    printf("on disk      %s: %" PRIu64 " segments of %s, %" PRIu64 " spare\n",
+           number_bytes(&a, (double)info->disk_bytes), info->segment_count, number_exact_bytes(&b, info->segment_bytes),
+           info->spare_count);
+    printf("oldest       %" PRIu64 "\n", info->oldest_position);
     printf("end          %" PRIu64 "\n", info->end_position);
     printf("durable      %" PRIu64 "\n", info->durable);
     printf("lease        %" PRIu64 "\n", info->lease);
@@ -314,7 +301,7 @@ const struct command journal_info_command = {
 
 /* -- gaps ----------------------------------------------------------------------------------------------------------- */
 
-static int print_one_gap(void *ctx, const struct weir_journal_entry *gap)
+static int print_one_gap(void *ctx, const struct weir_journal_gap_entry *gap)
 {
     const struct call *call = ctx;
     if (call->json)
@@ -426,7 +413,7 @@ static int unpin_run(const struct call *call)
     struct weir_journal *journal = journal_open_operand(call, &exit_code);
     if (!journal)
         return exit_code;
-    int rc = weir_journal_unpin(journal, arguments->name);
+    int rc = arguments->all ? weir_journal_unpin_all(journal) : weir_journal_unpin(journal, arguments->name);
     exit_code = rc < 0 ? complain_failed(rc, call->operands[0]) : EXIT_DONE;
     weir_journal_close(journal);
     return exit_code;

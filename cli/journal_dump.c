@@ -33,7 +33,7 @@ static const struct option dump_options[] = {
     {"--count", "N", OPTION_COUNT, offsetof(struct dump_arguments, count), 0, UINT64_MAX, "N messages at most"},
     {"--framed", NULL, OPTION_SET, offsetof(struct dump_arguments, framed), 1, 0,
      "each message follows its length in 4 bytes, little-endian (default: a newline behind each)"},
-    {NULL, NULL, OPTION_SET, 0, 0, 0, NULL},
+    OPTIONS_END,
 };
 
 /* Goes to the beginning; *ret_to: the end. */
@@ -99,9 +99,12 @@ static int dump_run(const struct call *call)
         complain("--json and --framed exclude each other: choose one");
         return EXIT_USAGE;
     }
-    if ((arguments->since_ns && arguments->from != WEIR_POSITION_START) ||
-        (arguments->until_ns && arguments->to != WEIR_POSITION_END)) {
-        complain("a position and a time exclude each other: choose one");
+    if (arguments->since_ns && arguments->from != WEIR_POSITION_START) {
+        complain("--from and --since exclude each other: choose one");
+        return EXIT_USAGE;
+    }
+    if (arguments->until_ns && arguments->to != WEIR_POSITION_END) {
+        complain("--to and --until exclude each other: choose one");
         return EXIT_USAGE;
     }
     if (sink_open(&sink, STDOUT_FILENO, SINK_BYTES) < 0) {

@@ -12,10 +12,6 @@
 #include "cli/pace.h"
 #include "cli/signals.h"
 
-#define OPTIONS_END                                                                                                    \
-    {                                                                                                                  \
-        NULL, NULL, OPTION_SET, 0, 0, 0, NULL                                                                          \
-    }
 #define PROGRESS_NS UINT64_C(200000000)
 
 struct work {
@@ -193,8 +189,8 @@ static void print_repaired(const struct work *work, uint64_t step_count)
     } else if (step_count == 0) {
         printf("%s: there is nothing to repair\n", work->call->operands[0]);
     } else {
-        printf("%s: %" PRIu64 " steps %s\n", work->call->operands[0], step_count,
-               work->dry_run ? "are to be done: repair it without --dry-run" : "done");
+        printf("%s: %" PRIu64 " step%s %s\n", work->call->operands[0], step_count, step_count == 1 ? "" : "s",
+               work->dry_run ? "to be done: repair it without --dry-run" : "done");
     }
 }
 

@@ -26,6 +26,11 @@ struct option {
     uint64_t min, max;
     const char *help;
 };
+/* Behind the last of a table. */
+#define OPTIONS_END                                                                                                    \
+    {                                                                                                                  \
+        NULL, NULL, OPTION_SET, 0, 0, 0, NULL                                                                          \
+    }
 
 /*
  * Takes the value of one option: 0, or -1 with the reason in why ("is not a number", ...). text is NULL for OPTION_SET.

@@ -97,6 +97,16 @@ json_t *output_number(uint64_t number)
     return json_integer((json_int_t)number);
 }
 
+void output_set_number(json_t *object, const char *name, uint64_t number)
+{
+    json_object_set_new(object, name, output_number(number));
+}
+
+void output_set_text(json_t *object, const char *name, const char *text)
+{
+    json_object_set_new(object, name, json_string(text));
+}
+
 static json_t *json_base64(const unsigned char *data, size_t bytes)
 {
     static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";

@@ -23,6 +23,8 @@ int complain_about(int error, const char *where, const char *why);
 /* One object, one line. Takes the reference. */
 void output_json(json_t *object);
 json_t *output_number(uint64_t number);
+void output_set_number(json_t *object, const char *name, uint64_t number);
+void output_set_text(json_t *object, const char *name, const char *text);
 /* Sets NAME to a string if the bytes are UTF-8, else NAME_base64. */
 void output_set_bytes(json_t *object, const char *name, const void *data, size_t bytes);
 /* Writes out what stdout holds; false from the first time that this fails on. */

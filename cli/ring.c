@@ -17,11 +17,6 @@
 #include "cli/output.h"
 #include "cli/signals.h"
 
-#define OPTIONS_END                                                                                                    \
-    {                                                                                                                  \
-        NULL, NULL, OPTION_SET, 0, 0, 0, NULL                                                                          \
-    }
-
 static int ask_info(const struct call *call, const char *ring, struct weir_ring_info *ret_info)
 {
     signals_about(ring);
@@ -263,9 +258,9 @@ static void print_journal(const struct weir_ring_info *info)
     printf("written      %" PRIu64 "\n", info->written);
     printf("durable      %" PRIu64 "\n", info->durable);
     printf("lease        %" PRIu64 "\n", info->lease);
-    printf("synced       %s", describe_sync(info->sync));
+    printf("sync         %s", describe_sync(info->sync));
     if (info->sync == WEIR_SYNC_INTERVAL)
-        printf(", each %u ms", (unsigned)info->sync_interval_ms);
+        printf(" %u ms", (unsigned)info->sync_interval_ms);
     printf("\n");
     printf("journal      %s", daemon_words[info->daemon_alive < 0 ? 0 : 1 + (info->daemon_alive > 0)]);
     if (info->journal_error)
@@ -331,10 +326,11 @@ static void print_info(const char *ring, const struct shown *shown)
     printf("visible      %" PRIu64 "\n", info->visible);
     if (info->journaled)
         print_journal(info);
-    if (info->quota_messages || info->quota_bytes)
+    if (info->quota_messages_per_second || info->quota_bytes_per_second)
         printf("quota        %s messages and %s a second, %" PRIu64 " ms of it at once\n",
-               info->quota_messages ? number_grouped(&a, info->quota_messages) : "any number of",
-               info->quota_bytes ? number_bytes(&b, (double)info->quota_bytes) : "any number of bytes",
+               info->quota_messages_per_second ? number_grouped(&a, info->quota_messages_per_second) : "any number of",
+               info->quota_bytes_per_second ? number_bytes(&b, (double)info->quota_bytes_per_second)
+                                            : "any number of bytes",
                info->quota_burst_ns / 1000000);
     if (info->refused_count)
         printf("refused      %" PRIu64 ", last %s\n", info->refused_count, number_instant(&a, info->refused_last_ns));

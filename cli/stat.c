@@ -188,7 +188,13 @@ static void participant_title(char *title, size_t bytes, const struct weir_parti
              name[0] ? " (" : "", name, name[0] ? ")" : "");
 }
 
-static void note_publisher(const struct weir_participant *publisher, note_function *say, void *ctx)
+static bool has_quota(const struct weir_ring_info *info)
+{
+    return info->quota_messages_per_second || info->quota_bytes_per_second;
+}
+
+static void note_publisher(const struct weir_ring_info *info, const struct weir_participant *publisher,
+                           note_function *say, void *ctx)
 {
     struct number_text waits;
     char title[WEIR_NAME_MAX + 48];
@@ -204,7 +210,7 @@ static void note_publisher(const struct weir_participant *publisher, note_functi
     else if (publisher->state == WEIR_DEAD)
         note(say, ctx, "%s is dead; whoever meets what it left behind repairs it", title);
     if (publisher->waiting_since_ns && publisher->state != WEIR_DEAD)
-        note(say, ctx, "%s has waited for room for %s", title,
+        note(say, ctx, "%s has waited for room%s for %s", title, has_quota(info) ? " or quota" : "",
              number_span(&waits, now_ns > publisher->waiting_since_ns ? now_ns - publisher->waiting_since_ns : 0));
     if (publisher->repeated_count)
         note(say, ctx, "%s was refused %" PRIu64 " message%s whose sequence had been published before", title,
@@ -242,13 +248,13 @@ static void sample_notes(const struct sample *sample, note_function *say, void *
              strerror(info->journal_error), info->durable);
     for (size_t i = 0; i < sample->people.count; i++) {
         if (sample->people.all[i].role == WEIR_PUBLISHER)
-            note_publisher(&sample->people.all[i], say, ctx);
+            note_publisher(info, &sample->people.all[i], say, ctx);
         else if (sample->people.all[i].role == WEIR_READER)
             note_reader(&sample->people.all[i], say, ctx);
     }
     if (info->refused_count)
-        note(say, ctx, "%" PRIu64 " messages were refused because the ring was full, the last at %s",
-             info->refused_count, number_instant(&when, info->refused_last_ns));
+        note(say, ctx, "%" PRIu64 " messages were refused%s, the last at %s", info->refused_count,
+             has_quota(info) ? "" : " because the ring was full", number_instant(&when, info->refused_last_ns));
     if (sample->people_error < 0)
         note(say, ctx, "who is attached cannot be told: %s", weir_strerror(sample->people_error));
 }

@@ -93,8 +93,8 @@ int weir_ring_inspect(const char *bus, const char *name, struct weir_ring_info *
                                   .sync = (int)(sync & 0xff),
                                   .sync_interval_ms = (uint32_t)(sync >> 8),
                                   .journal_retries = (journal_error & RING_JOURNAL_RETRIES) != 0,
-                                  .quota_messages = mem_load_relaxed(&control->quota_messages),
-                                  .quota_bytes = mem_load_relaxed(&control->quota_bytes),
+                                  .quota_messages_per_second = mem_load_relaxed(&control->quota_messages),
+                                  .quota_bytes_per_second = mem_load_relaxed(&control->quota_bytes),
                                   .quota_burst_ns = mem_load_relaxed(&control->quota_burst_ns),
                                   .refused_count = mem_load_relaxed(&control->refused_count),
                                   .refused_last_ns = mem_load_relaxed(&control->refused_last_ns)};

@@ -265,7 +265,7 @@ static int fill_ends(struct weir_journal *journal, struct weir_journal_info *inf
     int r = journal_measure(journal->folder_fd, shift, &extent);
     if (r < 0)
         return r;
-    info->bytes = extent.bytes;
+    info->disk_bytes = extent.bytes;
     info->segment_count = extent.segment_count;
     info->spare_count = extent.spare_count;
     info->live = journal_is_live(journal->folder_fd);
@@ -278,7 +278,7 @@ static int fill_ends(struct weir_journal *journal, struct weir_journal_info *inf
         return r;
     }
     uint64_t first = extent.segment_count ? extent.first_segment << shift : info->end_position;
-    info->first_position = first < info->end_position ? first : info->end_position; /* files are made ahead */
+    info->oldest_position = first < info->end_position ? first : info->end_position; /* files are made ahead */
     return 0;
 }
 
@@ -340,8 +340,8 @@ int weir_journal_names(struct weir_journal *journal, int (*callback)(void *ctx, 
 }
 
 struct give {
-    int (*gap)(void *ctx, const struct weir_journal_entry *gap);
-    int (*pin)(void *ctx, const struct weir_journal_pinned *pin);
+    int (*gap)(void *ctx, const struct weir_journal_gap_entry *gap);
+    int (*pin)(void *ctx, const struct weir_journal_pin_entry *pin);
     void *ctx;
     int answer; /* of the callback */
 };
@@ -349,18 +349,18 @@ struct give {
 static int give_gap(void *ctx, const struct journal_gap *gap)
 {
     struct give *give = ctx;
-    struct weir_journal_entry told = {.size = sizeof told,
-                                      .from = gap->from,
-                                      .to = gap->to,
-                                      .time_ns = gap->time_ns,
-                                      .epoch = gap->epoch,
-                                      .reason = journal_gap_reason(gap->reason)};
+    struct weir_journal_gap_entry told = {.size = sizeof told,
+                                          .from = gap->from,
+                                          .to = gap->to,
+                                          .time_ns = gap->time_ns,
+                                          .epoch = gap->epoch,
+                                          .reason = journal_gap_reason(gap->reason)};
     give->answer = give->gap(give->ctx, &told);
     return give->answer != 0;
 }
 
-int weir_journal_gaps(struct weir_journal *journal, int (*callback)(void *ctx, const struct weir_journal_entry *gap),
-                      void *ctx)
+int weir_journal_gaps(struct weir_journal *journal,
+                      int (*callback)(void *ctx, const struct weir_journal_gap_entry *gap), void *ctx)
 {
     struct give give = {.gap = callback, .ctx = ctx};
     fail_clear();
@@ -430,7 +430,7 @@ int weir_journal_verify(struct weir_journal *journal, void (*fault)(void *ctx, c
     look_again(journal);
     int r = journal_verify(journal->folder_fd, &journal->meta, verify_limit(journal), &watch, &end);
     if (verifying.answer != 0)
-        return verifying.answer < 0 ? fail(verifying.answer, "stopped half way") : verifying.new_count;
+        return fail(verifying.answer < 0 ? verifying.answer : -EINTR, "stopped half way");
     return r < 0 ? journal_fail(journal, r, "cannot be read") : verifying.new_count;
 }
 
@@ -507,11 +507,13 @@ int weir_journal_pin(struct weir_journal *journal, const char *name, uint64_t fr
     int r = shm_name_check(name);
     if (r < 0)
         return fail(r, "pin name \"%.80s\": %s", name, weir_strerror(r));
+    if (from == WEIR_POSITION_END || to == WEIR_POSITION_START)
+        return fail(-EINVAL, "%s: a pin cannot begin at the end, nor end at the start", journal->path);
     if (from == WEIR_POSITION_START || to == WEIR_POSITION_END) {
         r = weir_journal_inspect(journal, &info);
         if (r < 0)
             return r;
-        from = from == WEIR_POSITION_START ? info.first_position : from;
+        from = from == WEIR_POSITION_START ? info.oldest_position : from;
         to = to == WEIR_POSITION_END ? info.end_position : to;
     }
     if (from >= to)
@@ -524,24 +526,34 @@ int weir_journal_pin(struct weir_journal *journal, const char *name, uint64_t fr
 int weir_journal_unpin(struct weir_journal *journal, const char *name)
 {
     fail_clear();
-    int r = name ? shm_name_check(name) : 0;
+    if (!name)
+        return fail(-EINVAL, "%s: which pin is to go: give its name", journal->path);
+    int r = shm_name_check(name);
     if (r < 0)
         return fail(r, "pin name \"%.80s\": %s", name, weir_strerror(r));
     r = journal_unpin(journal->folder_fd, name);
     return r < 0 ? fail_pin(journal, r) : 0;
 }
 
+int weir_journal_unpin_all(struct weir_journal *journal)
+{
+    fail_clear();
+    int r = journal_unpin(journal->folder_fd, NULL);
+    return r < 0 ? fail_pin(journal, r) : 0;
+}
+
 static int give_pin(void *ctx, const struct journal_pin *pin)
 {
     struct give *give = ctx;
-    struct weir_journal_pinned told = {.size = sizeof told, .from = pin->from, .to = pin->to, .time_ns = pin->time_ns};
+    struct weir_journal_pin_entry told = {
+        .size = sizeof told, .from = pin->from, .to = pin->to, .time_ns = pin->time_ns};
     memcpy(told.name, pin->name, sizeof told.name);
     give->answer = give->pin(give->ctx, &told);
     return give->answer != 0;
 }
 
-int weir_journal_pins(struct weir_journal *journal, int (*callback)(void *ctx, const struct weir_journal_pinned *pin),
-                      void *ctx)
+int weir_journal_pins(struct weir_journal *journal,
+                      int (*callback)(void *ctx, const struct weir_journal_pin_entry *pin), void *ctx)
 {
     struct give give = {.pin = callback, .ctx = ctx};
     fail_clear();

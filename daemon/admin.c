@@ -111,7 +111,11 @@ static void answer_rings(const struct admin *admin, FILE *out)
     for (size_t i = 0; i < rings.count; i++) {
         struct policy policy;
         policies_of(admin->policies, rings.all[i].name, &policy);
-        fprintf(out, "ring %s journaled=%s", rings.all[i].name, rings.all[i].journaled ? "yes" : "no");
+        fprintf(out,
+                "ring %s quota_messages_per_second=%" PRIu64 " quota_bytes_per_second=%" PRIu64
+                " quota_burst_ms=%" PRIu64 " journaled=%s",
+                rings.all[i].name, policy.quota_messages, policy.quota_bytes, policy.quota_burst_ms,
+                rings.all[i].journaled ? "yes" : "no");
         if (rings.all[i].journaled)
             fprintf(out,
                     " sync=%s sync_interval_ms=%" PRIu32 " retain_bytes=%" PRIu64 " retain_age_ms=%" PRIu64

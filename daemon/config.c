@@ -92,10 +92,11 @@ static void print_keys(FILE *out, enum config_section section, const void *at, c
 
 void config_print(FILE *out, const struct config *config)
 {
-    static const char head[] = "# Configuration of weird(8), the daemon of weir: see weird.conf(5). What is wrong with "
-                               "a file, and what holds:\n"
-                               "#   weird --check-config --config FILE\n"
-                               "# Behind a number sign: the default.\n";
+    static const char head[] =
+        "# Configuration of weird(8), the daemon of weir: see weird.conf(5). What is wrong with "
+        "a file, and what holds:\n"
+        "#   weird --check-config --config FILE\n"
+        "# Keys behind a number sign stand with their default, or with an example where \"Default:\" says otherwise.\n";
     static const char ring_head[] = "\n\n# Of all rings. [ring PATTERN] is about those whose names match (* ? [...], "
                                     "as in a shell); where several\n"
                                     "# match and say something, the last one holds.\n"

@@ -188,12 +188,14 @@ static const struct unit size_units[] = {
     {"", 1},     {"KiB", 1024},  {"MiB", MIB},      {"GiB", UINT64_C(1) << 30},     {"TiB", UINT64_C(1) << 40},
     {"k", 1000}, {"M", 1000000}, {"G", 1000000000}, {"T", UINT64_C(1000000000000)}, {NULL, 0}};
 static const struct unit span_units[] = {
-    {"ms", 1}, {"s", SECOND_MS}, {"min", 60 * SECOND_MS}, {"h", 3600 * SECOND_MS}, {"d", DAY_MS}, {NULL, 0}};
+    {"ms", 1},     {"s", SECOND_MS}, {"min", 60 * SECOND_MS}, {"m", 60 * SECOND_MS}, {"h", 3600 * SECOND_MS},
+    {"d", DAY_MS}, {NULL, 0}};
 static const struct unit percent_units[] = {{"%", 1}, {"", 1}, {NULL, 0}};
 static const struct unit count_units[] = {{"", 1}, {NULL, 0}};
 static const struct unit rate_units[] = {{"", 1}, {"k", 1000}, {"M", 1000000}, {NULL, 0}};
 /* An interval may do without. */
-static const struct unit sync_units[] = {{"ms", 1}, {"", 1}, {"s", SECOND_MS}, {"min", 60 * SECOND_MS}, {NULL, 0}};
+static const struct unit sync_units[] = {
+    {"ms", 1}, {"", 1}, {"s", SECOND_MS}, {"min", 60 * SECOND_MS}, {"m", 60 * SECOND_MS}, {NULL, 0}};
 
 /* Digits, and a unit behind them. */
 static bool number_take(const char *text, const struct unit *units, uint64_t *ret_number)
@@ -393,7 +395,7 @@ const char *config_value_allowed(const struct config_key *key, struct config_all
         snprintf(buffer->text, sizeof buffer->text, "%s%s to %s%s", key->none ? "none, or " : "",
                  number_text(&min, units, key->min), number_text(&max, units, key->max),
                  key->kind == CONFIG_KIND_SIZE   ? " (k M G T, KiB MiB GiB TiB)"
-                 : key->kind == CONFIG_KIND_SPAN ? " (ms s min h d)"
+                 : key->kind == CONFIG_KIND_SPAN ? " (ms s m h d)"
                  : key->kind == CONFIG_KIND_RATE ? " (k M)"
                                                  : "");
         return buffer->text;

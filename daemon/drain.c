@@ -10,8 +10,8 @@
 #include "daemon/bell.h"
 #include "daemon/drain_ring.h"
 #include "daemon/guard.h"
+#include "daemon/io_queue.h"
 #include "daemon/log.h"
-#include "daemon/queue.h"
 
 /* A round gives each ring this much before the next one has its turn. */
 #define DRAIN_ROUND_BYTES (4ull << 20)
@@ -302,22 +302,22 @@ static void drain_end(struct drain_thread *thread)
         weird_ring_put(ring);
     }
     journal_flights_close(thread->flights);
-    queue_close(thread->queue);
+    io_queue_close(thread->queue);
     free(thread->rings);
     free(thread->buffer.bytes);
 }
 
 static void drain_open_queue(struct drain_thread *thread)
 {
-    thread->queue = queue_open(false);
+    thread->queue = io_queue_open(false);
     if (thread->queue && journal_flights_open(thread->queue, DRAIN_LITTLE_BYTES, &thread->flights) < 0) {
-        queue_close(thread->queue);
+        io_queue_close(thread->queue);
         thread->queue = NULL;
     }
     if (!thread->queue)
         log_warning("neither io_uring nor threads for writing are to be had: journals are written one write at a time");
     else
-        log_debug("journals are written by %s", queue_is_uring(thread->queue) ? "io_uring" : "threads");
+        log_debug("journals are written by %s", io_queue_is_uring(thread->queue) ? "io_uring" : "threads");
 }
 
 static void *drain_main(void *argument)

@@ -125,8 +125,10 @@ static int retain_failed(struct retain *retain, int error)
         return 0;
     if (error != retain->told_error) {
         if (error == -EBADMSG || error == -EPROTONOSUPPORT)
-            log_error("ring %s: the pins of its journal cannot be read (%s): nothing of it expires", retain->ring,
-                      strerror(-error));
+            log_error(
+                "ring %s: the pins of its journal cannot be read (%s): nothing of it expires: take them away with "
+                "'weir journal unpin %s --all', and pin anew what is to stay",
+                retain->ring, strerror(-error), retain->ring);
         else
             log_warning("ring %s: what is old in its journal cannot expire: %s. It is tried again", retain->ring,
                         error == -EBUSY ? "somebody holds " JOURNAL_PINS_LOCK_NAME : strerror(-error));

@@ -13,17 +13,20 @@
  *   -ENAMETOOLONG  a name or a path is too long, or the buffer too small for it
  *   -ENOENT    no such ring, journal, bus, header, gap or pin  -EEXIST    the ring exists
  *   -EACCES    the files' rights do not allow it               -ENOMEM    not enough (shared) memory, or handles
- *   -EAGAIN    nothing to do now: ring full, or no message yet -ETIMEDOUT the time limit passed
- *   -EPIPE     messages before the next one are gone: see weir_sub_gap()
+ *   -EAGAIN    not now: ring full, quota used up, no message yet -ETIMEDOUT the time limit passed
+ *   -EPIPE     messages before the next one are gone: see weir_sub_gap(), weir_journal_gap(); or some of the range to be
+ *              pinned
  *   -EMSGSIZE  the message is larger than a segment takes, or the buffer is too small for it
- *   -EBUSY     the name, or the exclusive ring, is held by a process that is alive
+ *   -EBUSY     the name, or the exclusive ring, is held by a process that is alive; or weird has the journal, or others
+ *              change its pins
  *   -EALREADY  a named publisher's sequence is not above its last one: it was published before
- *   -ENOSPC    a table of the ring is full (publishers, readers, names)
+ *   -ENOSPC    a table of the ring is full (publishers, readers, names); or the journal's pins, or the disk, are full
  *   -EIDRM     the ring was removed while in use, whether or not there is another of its name now: a publisher is told at
  *              the latest when its segment is full, a subscriber when it has read what is there
- *   -EIO       the ring's journal has stopped after a disk error; nothing above `durable` is safe
+ *   -EIO       the ring's journal has stopped after a disk error; nothing above `durable` is safe; or the disk cannot
+ *              read a journal
  *   -EBADMSG   bytes in shared memory or in the journal make no sense
- *   -EMEDIUMTYPE      not a ring of weir's                     -EPROTONOSUPPORT   other layout version
+ *   -EMEDIUMTYPE   neither a ring nor a journal of weir's      -EPROTONOSUPPORT   other layout version
  *   -ECHILD    the handle was opened by the parent of this forked process: open one of your own
  *   -EINTR     a signal handler ran while waiting              -EOPNOTSUPP  no huge pages or NUMA node to be had here
  *   -EPERM     the handle was not opened for this (no claim open, no name given, ...); the default bus is not safe
@@ -139,8 +142,8 @@ int weir_ring_remove(const char *bus, const char *name, int force, int keep_jour
 enum weir_sync {
     WEIR_SYNC_NONE = 0,     /* there is no journal, or weird has not served it yet */
     WEIR_SYNC_ALWAYS = 1,   /* at once for whoever waits for a confirm */
-    WEIR_SYNC_INTERVAL = 2, /* at most every so many milliseconds */
-    WEIR_SYNC_NEVER = 3     /* the kernel writes when it likes */
+    WEIR_SYNC_INTERVAL = 2, /* sync_interval_ms after the first message that waits; sooner when much does */
+    WEIR_SYNC_NEVER = 3     /* each 16 segments, and at a clean stop; for nobody who waits */
 };
 
 struct weir_ring_info {
@@ -159,14 +162,14 @@ struct weir_ring_info {
     uint64_t end_position;    /* behind the last claim */
     uint64_t visible, written, durable, lease;
     int journal_error;                       /* errno that stopped the journal, or holds it up; 0: none */
-    int sync;                                /* enum weir_sync */
-    uint32_t sync_interval_ms;               /* WEIR_SYNC_INTERVAL */
     int journal_retries;                     /* 1: it holds it up, and weird tries again; 0: the journal has stopped */
-    uint64_t journal_room_bytes;             /* that the journal may still take; UINT64_MAX: no limit, or not known */
     int daemon_alive;                        /* 1: weird serves this ring; 0: it does not; -1: no right to ask */
-    uint64_t refused_count, refused_last_ns; /* by drop-new */
-    /* What publishers may send a second, all together, and so long a share of it at once; 0: as much as they like. */
-    uint64_t quota_messages, quota_bytes, quota_burst_ns;
+    uint64_t refused_count, refused_last_ns; /* by drop-new, or for want of quota on a ring that drops */
+    /* What publishers may send, all together, and so long a share of it at once; 0: as much as they like. */
+    uint64_t quota_messages_per_second, quota_bytes_per_second, quota_burst_ns;
+    int sync;                    /* enum weir_sync */
+    uint32_t sync_interval_ms;   /* WEIR_SYNC_INTERVAL */
+    uint64_t journal_room_bytes; /* that the journal may still take; UINT64_MAX: no limit, or not known */
 };
 int weir_ring_inspect(const char *bus, const char *name, struct weir_ring_info *ret_info);
 
@@ -202,7 +205,7 @@ struct weir_participant {
     int gating;                /* reader */
     int holds_claim;           /* publisher: a claimed message that it has not committed stands at the end of the log */
     uint64_t waiting_since_ns; /* publisher: waits for room since then; 0: it does not */
-    uint64_t refused_count, refused_last_ns, refused_sequence; /* publisher: by drop-new */
+    uint64_t refused_count, refused_last_ns, refused_sequence; /* publisher: as in struct weir_ring_info */
     uint64_t repeated_count;      /* of the publisher's name: refused, for the sequence had been published before */
     uint64_t gap_count;           /* reader: gaps told since it attached */
     uint64_t saved_ns;            /* reader with a cursor: when a position was last saved under it; 0: never */
@@ -278,8 +281,8 @@ int weir_pub_open(const char *bus, const char *ring, const struct weir_pub_optio
 void weir_pub_close(struct weir_pub *pub);
 
 /*
- * Publishes by copying. Visible to readers when it returns 0. When the ring is full it waits up to timeout_ns (block),
- * or refuses with -EAGAIN (drop-new). ret_position may be NULL.
+ * Publishes by copying. Visible to readers when it returns 0. When the ring is full, or has had its quota, it waits
+ * up to timeout_ns (block), or refuses with -EAGAIN (drop-new; drop-old for its quota alone). ret_position may be NULL.
  */
 int weir_pub_send(struct weir_pub *pub, const void *data, size_t data_bytes, int64_t timeout_ns,
                   uint64_t *ret_position);
@@ -415,7 +418,8 @@ int weir_sub_in_memory(const struct weir_sub *sub);
  * A journal is looked at, read and repaired without the ring and without weird, live or dead. Everywhere below: directory is
  * the one in which journals lie; NULL: the one that the ring's link on the bus names, or that of the bus's other rings; where
  * there is none, what weird would take: /var/lib/weir where it may be written, else $XDG_STATE_HOME/weir, else
- * ~/.local/state/weir. It takes the right to read the journal's files. These calls read disks and may take long.
+ * ~/.local/state/weir. These calls read disks and may take long. They take the right to read the journal's files; repair, pin
+ * and unpin that to write them.
  */
 
 struct weir_journal;
@@ -424,7 +428,7 @@ struct weir_journal;
 int weir_journal_directory(const char *bus, char *buffer, size_t buffer_bytes);
 /* Calls back with the name of each journal, in order of names. Stops early as weir_ring_list(). */
 int weir_journal_list(const char *bus, const char *directory, int (*callback)(void *ctx, const char *name), void *ctx);
-/* Opens a journal for looking, also one whose `meta` is damaged. Holds nothing up. -EMEDIUMTYPE: it is none. */
+/* Opens a journal for looking, also one whose `meta` is damaged. Holds nothing up. -EMEDIUMTYPE: that directory is no journal. */
 int weir_journal_open(const char *bus, const char *directory, const char *name, struct weir_journal **ret_journal);
 /* NULL is allowed. */
 void weir_journal_close(struct weir_journal *journal);
@@ -442,11 +446,11 @@ struct weir_journal_info {
     uint64_t created_ns;
     uint64_t epoch;
     uint64_t epoch_position;             /* the first of this epoch */
-    uint64_t first_position;             /* of the oldest segment that is kept */
+    uint64_t oldest_position;            /* of the oldest segment that is kept */
     uint64_t end_position;               /* behind the last record that can be read */
     uint64_t durable;                    /* at least so far; of a ring on the bus: exactly */
     uint64_t lease;                      /* no position at or above it was ever given out */
-    uint64_t bytes;                      /* on disk, of all its files */
+    uint64_t disk_bytes;                 /* on disk, of all its files */
     uint64_t segment_count, spare_count; /* files: of segments; kept ready for segments to come */
     uint64_t gap_count, pin_count;
 };
@@ -464,16 +468,19 @@ int weir_journal_names(struct weir_journal *journal, int (*callback)(void *ctx, 
                        void *ctx);
 
 /* An entry of the journal's ledger: positions that no reader gets. */
-struct weir_journal_entry {
+struct weir_journal_gap_entry {
     size_t size; /* set by the library */
     uint64_t from, to;
     uint64_t time_ns; /* when it was noted */
     uint64_t epoch;   /* in which it was */
     int reason;       /* enum weir_gap_reason */
 };
-/* In the order of positions. Stops early as weir_ring_list(). */
-int weir_journal_gaps(struct weir_journal *journal, int (*callback)(void *ctx, const struct weir_journal_entry *gap),
-                      void *ctx);
+/*
+ * The whole ledger; what weir_journal_next() met is weir_journal_gap(). In the order of positions. Stops early as
+ * weir_ring_list().
+ */
+int weir_journal_gaps(struct weir_journal *journal,
+                      int (*callback)(void *ctx, const struct weir_journal_gap_entry *gap), void *ctx);
 
 struct weir_journal_fault {
     size_t size;            /* set by the library */
@@ -486,22 +493,23 @@ struct weir_journal_fault {
 /*
  * Reads every record, up to what is durable in a live journal, and checks every checksum. Calls back per fault, and now and
  * then with how much is done. Returns the number of faults that the ledger does not tell. Never writes. progress: NULL, or
- * non-zero from it stops, and is returned where it is negative.
+ * called now and then; non-zero stops: a negative value is returned as it is, any other as -EINTR.
  */
 int weir_journal_verify(struct weir_journal *journal, void (*fault)(void *ctx, const struct weir_journal_fault *fault),
                         int (*progress)(void *ctx, uint64_t done_bytes, uint64_t total_bytes), void *ctx);
 /*
  * Brings a journal that nobody writes to a state in which weird opens it and readers are told of each range that is missing.
  * No record that can be read is lost; weir-journal(1) says what is restored, and from what. Calls back with each step, one
- * English sentence; with dry_run 1 nothing is written. Returns the number of steps. -EBUSY: weird has it. Open it anew afterwards.
+ * English sentence; with dry_run 1 nothing is written. Returns the number of steps. -EBUSY: weird has it. progress: as of
+ * weir_journal_verify(). On failure the steps that were told are done; repair again. Open it anew afterwards.
  */
 int weir_journal_repair(struct weir_journal *journal, int dry_run, void (*step)(void *ctx, const char *text),
                         int (*progress)(void *ctx, uint64_t done_bytes, uint64_t total_bytes), void *ctx);
 
 /*
  * The next message of the journal, from the oldest on; it stays valid until the next call on the handle. -EAGAIN: the end, as
- * it was when the handle was opened or a position was last gone to. -EPIPE: messages are missing here; weir_journal_gap() says
- * which, the next call goes on behind them.
+ * it was at the first call, or when a position was last gone to; go to weir_journal_position() for what has come since. -EPIPE:
+ * messages are missing here; weir_journal_gap() says which, the next call goes on behind them.
  */
 int weir_journal_next(struct weir_journal *journal, struct weir_message *ret_message);
 int weir_journal_gap(const struct weir_journal *journal, struct weir_gap *ret_gap);
@@ -518,17 +526,19 @@ int weir_journal_seek_time(struct weir_journal *journal, uint64_t time_ns);
  * -ENOSPC: there are 1024; -EBUSY: others have changed pins for five seconds.
  */
 int weir_journal_pin(struct weir_journal *journal, const char *name, uint64_t from, uint64_t to);
-/* -ENOENT: no such pin. name NULL: all of them, also where their file is damaged. */
+/* -ENOENT: no such pin. -EBUSY as weir_journal_pin(). */
 int weir_journal_unpin(struct weir_journal *journal, const char *name);
-struct weir_journal_pinned {
+/* Also where the file is damaged. */
+int weir_journal_unpin_all(struct weir_journal *journal);
+struct weir_journal_pin_entry {
     size_t size; /* set by the library */
     char name[WEIR_NAME_MAX + 1];
     uint64_t from, to;
     uint64_t time_ns; /* when it was made */
 };
 /* In order of names. Stops early as weir_ring_list(). */
-int weir_journal_pins(struct weir_journal *journal, int (*callback)(void *ctx, const struct weir_journal_pinned *pin),
-                      void *ctx);
+int weir_journal_pins(struct weir_journal *journal,
+                      int (*callback)(void *ctx, const struct weir_journal_pin_entry *pin), void *ctx);
 
 #ifdef __cplusplus
 }

@@ -81,7 +81,7 @@ static int write_part(struct journal_writer *writer, const struct journal_file *
         result = journal_flight_take(writer, &flight);
     if (result < 0)
         return result;
-    uint8_t *stage = flies ? flight->buffer : blocks->stage;
+    uint8_t *stage = flight ? flight->buffer : blocks->stage;
     uint8_t *last_at = stage + (last - first);
     if (offset != first || (first == last && !whole))
         result = get_block(blocks, file, first, stage);
@@ -91,12 +91,12 @@ static int write_part(struct journal_writer *writer, const struct journal_file *
     uint64_t all = lead + last + BLOCK - first;
     if (result == 0) {
         memcpy(stage + (offset - first), bytes_at, bytes);
-        if (lead && flies)
+        if (lead && flight)
             memcpy(stage - BLOCK, blocks->header, BLOCK);
-        if (!flies)
+        if (!flight)
             result = journal_file_write_blocks(file->fd, stage - lead, all, BLOCK + first - lead);
     }
-    if (flies) /* also where it failed, with nothing in it: it was taken */
+    if (flight) /* also where it failed, with nothing in it: it was taken */
         journal_flight_send(flight, file->fd, lead, result < 0 ? 0 : all, BLOCK + first - lead, position + bytes);
     if (result < 0)
         return result;

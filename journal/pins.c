@@ -189,33 +189,35 @@ static int save(int folder_fd, const struct journal_pin_list *list)
     return result;
 }
 
-/* Where a pin of this name is, or would be. */
-static uint32_t find(const struct journal_pin_list *list, const char *name, bool *ret_found)
+/* The pin of this name, or NULL. *ret_at: where it is, or would be. */
+static struct journal_pin *find(const struct journal_pin_list *list, const char *name, uint32_t *ret_at)
 {
     uint32_t i = 0;
 
     while (i < list->count && strcmp(list->pins[i].name, name) < 0)
         i++;
-    *ret_found = i < list->count && strcmp(list->pins[i].name, name) == 0;
-    return i;
+    *ret_at = i;
+    return i < list->count && strcmp(list->pins[i].name, name) == 0 ? &list->pins[i] : NULL;
 }
 
 static int put(struct journal_pin_list *list, const struct journal_pin *pin)
 {
-    bool found;
-    uint32_t at = find(list, pin->name, &found);
+    uint32_t at;
+    struct journal_pin *old = find(list, pin->name, &at);
 
-    if (!found) {
-        if (list->count == JOURNAL_PINS_MAX)
-            return -EFBIG;
-        struct journal_pin *pins = realloc(list->pins, (list->count + 1u) * sizeof(*pins));
-        if (!pins)
-            return -ENOMEM;
-        memmove(&pins[at + 1], &pins[at], (list->count - at) * sizeof(*pins));
-        list->pins = pins;
-        list->count++;
+    if (old) {
+        *old = *pin;
+        return 0;
     }
-    list->pins[at] = *pin;
+    if (list->count == JOURNAL_PINS_MAX)
+        return -EFBIG;
+    struct journal_pin *pins = realloc(list->pins, (list->count + 1u) * sizeof(*pins));
+    if (!pins)
+        return -ENOMEM;
+    memmove(&pins[at + 1], &pins[at], (list->count - at) * sizeof(*pins));
+    pins[at] = *pin;
+    list->pins = pins;
+    list->count++;
     return 0;
 }
 
@@ -228,7 +230,7 @@ static int has_expired(void *ctx, const struct journal_gap *gap)
 
 static int pin_locked(int folder_fd, struct journal_pin *pin)
 {
-    struct journal_pin_list list;
+    struct journal_pin_list list = {0};
     int result = journal_gaps(folder_fd, has_expired, pin);
 
     if (result == 0)
@@ -264,15 +266,15 @@ static int unpin_locked(int folder_fd, const char *name)
 {
     struct journal_pin_list list = {0};
     int result = name ? journal_pins_load(folder_fd, &list) : 0;
-    bool found;
 
     if (result < 0)
         return result;
     if (name) {
-        uint32_t at = find(&list, name, &found);
-        if (found) {
+        uint32_t at;
+        struct journal_pin *pin = find(&list, name, &at);
+        if (pin) {
             list.count--;
-            memmove(&list.pins[at], &list.pins[at + 1], (list.count - at) * sizeof(list.pins[0]));
+            memmove(pin, pin + 1, (list.count - at) * sizeof(*pin));
         } else {
             result = -ENOENT;
         }

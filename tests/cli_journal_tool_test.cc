@@ -104,9 +104,9 @@ TEST_F(JournalTool, ListsAndShowsLiveAndDead)
         EXPECT_EQ(text(lines[0].get(), "journal"), "a");
         EXPECT_EQ(truth(lines[0].get(), "live"), live);
         EXPECT_EQ(number(lines[0].get(), "epoch"), 1);
-        EXPECT_EQ(number(lines[0].get(), "first_position"), 0);
+        EXPECT_EQ(number(lines[0].get(), "oldest_position"), 0);
         EXPECT_GE(number(lines[0].get(), "end_position"), 2000 * 64);
-        EXPECT_GT(number(lines[0].get(), "bytes"), 2000 * 64);
+        EXPECT_GT(number(lines[0].get(), "disk_bytes"), 2000 * 64);
         EXPECT_GE(number(lines[0].get(), "segment_count"), 31);
         EXPECT_EQ(number(lines[0].get(), "gap_count"), 0);
         EXPECT_EQ(text(lines[0].get(), "ring_id"),
@@ -154,7 +154,12 @@ TEST_F(JournalTool, WrongWordsAreRefused)
     EXPECT_EQ(run({"journal", "unpin", "a"}).status, 2);
     EXPECT_EQ(run({"journal", "unpin", "a", "--all", "--name", "x"}).status, 2);
     EXPECT_EQ(run({"journal", "dump", "a", "--json", "--framed"}).status, 2);
-    EXPECT_EQ(run({"journal", "dump", "a", "--from", "64", "--since", "1h"}).status, 2);
+    Result result = run({"journal", "dump", "a", "--from", "64", "--since", "1h"});
+    EXPECT_EQ(result.status, 2);
+    EXPECT_TRUE(contains(result.error, "--from and --since exclude each other")) << result.error;
+    result = run({"journal", "dump", "a", "--to", "64", "--until", "1h"});
+    EXPECT_EQ(result.status, 2);
+    EXPECT_TRUE(contains(result.error, "--to and --until exclude each other")) << result.error;
     EXPECT_EQ(run({"journal", "dump", "a", "--since", "yesterday"}).status, 2);
     EXPECT_EQ(run({"journal", "dump", "a", "--since", "2026-13-01"}).status, 2);
     EXPECT_EQ(run({"journal", "info", "a/b"}).status, 2);
@@ -253,7 +258,7 @@ TEST_F(JournalTool, DamageIsToldByExactRangeAndRepairedOnce)
 
     result = tool({"repair", "a", "--dry-run"});
     EXPECT_EQ(result.status, 0) << result.error;
-    EXPECT_TRUE(contains(result.output, "2 steps are to be done")) << result.output;
+    EXPECT_TRUE(contains(result.output, "2 steps to be done")) << result.output;
     EXPECT_EQ(tool({"gaps", "a"}).output, "");
     auto steps = parse_lines(tool({"repair", "a", "--json"}).output);
     ASSERT_EQ(steps.size(), 3u);

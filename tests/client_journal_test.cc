@@ -166,12 +166,12 @@ TEST_F(ClientJournal, IsListedAndLookedAtLiveAndDead)
     ASSERT_EQ(weir_journal_inspect(journal_, &info), 0);
     EXPECT_EQ(info.live, 0);
     EXPECT_EQ(info.damaged, 0);
-    EXPECT_EQ(info.first_position, 0u);
+    EXPECT_EQ(info.oldest_position, 0u);
     EXPECT_EQ(info.end_position, log_->end());
     EXPECT_EQ(info.durable, log_->end());
     EXPECT_EQ(info.segment_bytes, 4096u);
     EXPECT_GE(info.segment_count, 8u);
-    EXPECT_GE(info.bytes, 8u * 8192);
+    EXPECT_GE(info.disk_bytes, 8u * 8192);
     EXPECT_EQ(info.epoch, 1u);
     EXPECT_EQ(memcmp(info.ring_id, meta_.identity.ring_id, 16), 0);
     info.size = 1;
@@ -263,7 +263,11 @@ TEST_F(ClientJournal, VerifyFindsNothingInAGoodJournal)
     EXPECT_GE(told.second, 8u * 4096);
     EXPECT_EQ(weir_journal_verify(
                   journal_, [](void *, const struct weir_journal_fault *) {},
-                  [](void *, uint64_t, uint64_t) { return -EINTR; }, nullptr),
+                  [](void *, uint64_t, uint64_t) { return -ECANCELED; }, nullptr),
+              -ECANCELED);
+    EXPECT_EQ(weir_journal_verify(
+                  journal_, [](void *, const struct weir_journal_fault *) {},
+                  [](void *, uint64_t, uint64_t) { return 1; }, nullptr),
               -EINTR);
 }
 
@@ -481,11 +485,11 @@ TEST_F(ClientJournal, GapsAndPinsAreListedAndListingStops)
     ASSERT_EQ(journal_note_gap(writer_, &gap), 0);
     ASSERT_EQ(journal_expire(writer_, 1), 0);
     ASSERT_EQ(open_journal(), 0);
-    std::vector<struct weir_journal_entry> gaps;
+    std::vector<struct weir_journal_gap_entry> gaps;
     EXPECT_EQ(weir_journal_gaps(
                   journal_,
-                  [](void *ctx, const struct weir_journal_entry *told) {
-                      ((std::vector<struct weir_journal_entry> *)ctx)->push_back(*told);
+                  [](void *ctx, const struct weir_journal_gap_entry *told) {
+                      ((std::vector<struct weir_journal_gap_entry> *)ctx)->push_back(*told);
                       return 0;
                   },
                   &gaps),
@@ -496,16 +500,19 @@ TEST_F(ClientJournal, GapsAndPinsAreListedAndListingStops)
     EXPECT_EQ(gaps[0].time_ns, 5u);
     EXPECT_EQ(gaps[1].reason, WEIR_GAP_EXPIRED);
     EXPECT_EQ(weir_journal_gaps(
-                  journal_, [](void *, const struct weir_journal_entry *) { return 42; }, nullptr),
+                  journal_, [](void *, const struct weir_journal_gap_entry *) { return 42; }, nullptr),
               42);
 
     EXPECT_EQ(weir_journal_pin(journal_, "keep", 0, 8192), -EPIPE);
     EXPECT_EQ(weir_journal_pin(journal_, "keep", 8192, 8192), -EINVAL);
+    EXPECT_EQ(weir_journal_pin(journal_, "keep", WEIR_POSITION_END, WEIR_POSITION_END), -EINVAL);
+    EXPECT_EQ(weir_journal_pin(journal_, "keep", 4096, WEIR_POSITION_START), -EINVAL);
+    EXPECT_NE(std::string(weir_last_error()).find("cannot begin at the end"), std::string::npos) << weir_last_error();
     EXPECT_EQ(weir_journal_pin(journal_, "a/b", 4096, 8192), -EILSEQ);
     EXPECT_EQ(weir_journal_pin(journal_, "keep", WEIR_POSITION_START, WEIR_POSITION_END), 0) << weir_last_error();
-    std::vector<struct weir_journal_pinned> pins;
-    auto take = [](void *ctx, const struct weir_journal_pinned *told) {
-        ((std::vector<struct weir_journal_pinned> *)ctx)->push_back(*told);
+    std::vector<struct weir_journal_pin_entry> pins;
+    auto take = [](void *ctx, const struct weir_journal_pin_entry *told) {
+        ((std::vector<struct weir_journal_pin_entry> *)ctx)->push_back(*told);
         return 0;
     };
     EXPECT_EQ(weir_journal_pins(journal_, take, &pins), 0);
@@ -514,11 +521,22 @@ TEST_F(ClientJournal, GapsAndPinsAreListedAndListingStops)
     EXPECT_EQ(pins[0].from, 4096u);
     EXPECT_EQ(pins[0].to, log_->end());
     EXPECT_EQ(weir_journal_pins(
-                  journal_, [](void *, const struct weir_journal_pinned *) { return -7; }, nullptr),
+                  journal_, [](void *, const struct weir_journal_pin_entry *) { return -7; }, nullptr),
               -7);
     EXPECT_EQ(weir_journal_unpin(journal_, "other"), -ENOENT);
     EXPECT_EQ(weir_journal_unpin(journal_, "keep"), 0);
-    EXPECT_EQ(weir_journal_unpin(journal_, nullptr), 0);
+    EXPECT_EQ(weir_journal_unpin(journal_, nullptr), -EINVAL);
+    for (const char *name : {"one", "two"})
+        EXPECT_EQ(weir_journal_pin(journal_, name, 4096, 8192), 0) << weir_last_error();
+    EXPECT_EQ(weir_journal_unpin(journal_, nullptr), -EINVAL) << "it is not all of them";
+    pins.clear();
+    EXPECT_EQ(weir_journal_pins(journal_, take, &pins), 0);
+    EXPECT_EQ(pins.size(), 2u);
+    EXPECT_EQ(weir_journal_unpin_all(journal_), 0);
+    pins.clear();
+    EXPECT_EQ(weir_journal_pins(journal_, take, &pins), 0);
+    EXPECT_TRUE(pins.empty());
+    EXPECT_EQ(weir_journal_unpin_all(journal_), 0);
 }
 
 /* Whatever is damaged: repair loses no record that could be read, and leaves nothing that verify does not know. */

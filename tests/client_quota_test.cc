@@ -165,7 +165,7 @@ TEST_F(ClientQuota, PublishersWaitForTheirTurnTogether)
         ASSERT_EQ(two.send("two", 20 * 1000 * ms), 0) << weir_last_error();
     }
     EXPECT_GE(shm_now_ns() - begun_ns, second_ns * (100 - 10 - 1) / 1000) << "faster than a thousand a second";
-    EXPECT_EQ(info().quota_messages, 1000u);
+    EXPECT_EQ(info().quota_messages_per_second, 1000u);
 }
 
 TEST_F(ClientQuota, WhoDoesNotWaitIsToldWhy)

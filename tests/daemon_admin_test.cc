@@ -116,7 +116,7 @@ TEST_F(DaemonAdmin, StatusTellsWhoServesAndByWhichPolicies)
 {
     std::ofstream(file()) << "[journal]\nlimit = 1GiB\nhigh_watermark = 80\nlow_watermark = 70\n"
                              "[ring o*]\nsync = interval 50\nretain_bytes = 1MiB\nretain_age = 2s\nlimit = 2MiB\n"
-                             "when_limited = expire\nkeep_unread = yes\n";
+                             "when_limited = expire\nkeep_unread = yes\n[ring t*]\nquota_messages = 500\n";
     Weird weird(bus_, journal_);
     weird.more_options = {"--config", file()};
     ASSERT_TRUE(weird.start()) << weird.log();
@@ -144,12 +144,15 @@ TEST_F(DaemonAdmin, StatusTellsWhoServesAndByWhichPolicies)
     EXPECT_EQ(value(answer, "reserve_bytes"), "67108864");
     EXPECT_EQ(value(answer, "high_watermark_percent"), "80");
     EXPECT_EQ(value(answer, "low_watermark_percent"), "70");
-    EXPECT_EQ(value(answer, "ring orders"), "journaled=yes sync=interval sync_interval_ms=50 retain_bytes=1048576 "
+    EXPECT_EQ(value(answer, "ring orders"), "quota_messages_per_second=0 quota_bytes_per_second=0 quota_burst_ms=100 "
+                                            "journaled=yes sync=interval sync_interval_ms=50 retain_bytes=1048576 "
                                             "retain_age_ms=2000 limit_bytes=2097152 when_limited=expire "
                                             "keep_unread=yes");
-    EXPECT_EQ(value(answer, "ring bills"), "journaled=yes sync=always sync_interval_ms=0 retain_bytes=0 "
+    EXPECT_EQ(value(answer, "ring bills"), "quota_messages_per_second=0 quota_bytes_per_second=0 quota_burst_ms=100 "
+                                           "journaled=yes sync=always sync_interval_ms=0 retain_bytes=0 "
                                            "retain_age_ms=0 limit_bytes=0 when_limited=block keep_unread=no");
-    EXPECT_EQ(value(answer, "ring telemetry"), "journaled=no");
+    EXPECT_EQ(value(answer, "ring telemetry"),
+              "quota_messages_per_second=500 quota_bytes_per_second=0 quota_burst_ms=100 journaled=no");
     EXPECT_LT(answer.find("ring bills"), answer.find("ring orders")) << "in the order of their names";
     EXPECT_EQ(weird.stop(), 0);
     EXPECT_FALSE(std::filesystem::exists(bus_ + "/.weird.sock")) << "it goes with the daemon";

@@ -14,7 +14,7 @@ protected:
     {
         return wait_until([&] {
             struct weir_ring_info now = info(ring);
-            return now.size != 0 && now.quota_messages == messages && now.quota_bytes == bytes;
+            return now.size != 0 && now.quota_messages_per_second == messages && now.quota_bytes_per_second == bytes;
         });
     }
 };

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "daemon/queue.h"
+#include "daemon/io_queue.h"
 
 #include <errno.h>
 #include <liburing.h>
@@ -15,16 +15,16 @@
 
 /* On a disk that was measured, 256 KiB writes went at 1.0 GB/s one at a time, 1.6 with four under way, and no faster with
  * eight; syncs of many rings' files gain up to as many as the kernel has workers for. */
-#define QUEUE_BUFFERS 6u
-#define QUEUE_DEPTH 64u
-#define QUEUE_THREADS 4u
+#define IO_QUEUE_BUFFERS 6u
+#define IO_QUEUE_DEPTH 64u
+#define IO_QUEUE_THREADS 4u
 
-struct queue_done {
+struct io_queue_done {
     struct jio_op *op;
     int64_t result;
 };
 
-struct queue {
+struct io_queue {
     struct jio_queue base;
     bool uring;
     bool registered;
@@ -33,24 +33,24 @@ struct queue {
     struct io_uring ring;
 
     /* threads */
-    pthread_t threads[QUEUE_THREADS];
+    pthread_t threads[IO_QUEUE_THREADS];
     uint32_t thread_count;
     pthread_mutex_t lock;
     pthread_cond_t work, news;
-    struct jio_op *todo[QUEUE_DEPTH]; /* a circle */
+    struct jio_op *todo[IO_QUEUE_DEPTH]; /* a circle */
     uint32_t todo_first, todo_count;
-    struct queue_done done[QUEUE_DEPTH];
+    struct io_queue_done done[IO_QUEUE_DEPTH];
     uint32_t done_count;
     bool finish;
 };
 
-static struct queue *queue_of(struct jio_queue *base)
+static struct io_queue *io_queue_of(struct jio_queue *base)
 {
-    return (struct queue *)(void *)((uint8_t *)base - offsetof(struct queue, base));
+    return (struct io_queue *)(void *)((uint8_t *)base - offsetof(struct io_queue, base));
 }
 
 /* As the thin layer does it. */
-static int64_t queue_do(const struct jio_op *op)
+static int64_t io_queue_do(const struct jio_op *op)
 {
     int64_t r;
     switch (op->kind) {
@@ -66,11 +66,11 @@ static int64_t queue_do(const struct jio_op *op)
 }
 
 /* True: it was done here and now, since a test wants to see it. */
-static bool queue_hooked(struct jio_op *op)
+static bool io_queue_hooked(struct jio_op *op)
 {
 #ifdef WEIR_TESTING
     if (jio_hooks) {
-        op->result = queue_do(op);
+        op->result = io_queue_do(op);
         op->done = true;
         return true;
     }
@@ -81,7 +81,7 @@ static bool queue_hooked(struct jio_op *op)
 
 /* -- io_uring ------------------------------------------------------------------------------------------------------- */
 
-static void queue_reap(struct queue *queue)
+static void io_queue_reap(struct io_queue *queue)
 {
     struct io_uring_cqe *completion;
     while (io_uring_peek_cqe(&queue->ring, &completion) == 0) {
@@ -94,16 +94,16 @@ static void queue_reap(struct queue *queue)
 }
 
 /* Until one more is done. */
-static void queue_reap_one(struct queue *queue)
+static void io_queue_reap_one(struct io_queue *queue)
 {
     struct io_uring_cqe *completion;
     /* Interrupted, or short of memory: what is under way gets done all the same. */
     while (io_uring_wait_cqe(&queue->ring, &completion) < 0)
         ;
-    queue_reap(queue);
+    io_queue_reap(queue);
 }
 
-static void queue_prepare(const struct queue *queue, struct io_uring_sqe *entry, const struct jio_op *op)
+static void io_queue_prepare(const struct io_queue *queue, struct io_uring_sqe *entry, const struct jio_op *op)
 {
     const struct jio_queue *base = &queue->base;
     uint64_t index = (uint64_t)((const uint8_t *)op->data - base->buffers) / base->buffer_bytes;
@@ -115,55 +115,55 @@ static void queue_prepare(const struct queue *queue, struct io_uring_sqe *entry,
         io_uring_prep_write(entry, op->fd, op->data, (unsigned)op->bytes, op->offset);
 }
 
-static void queue_uring_submit(struct jio_queue *base, struct jio_op *op)
+static void io_queue_uring_submit(struct jio_queue *base, struct jio_op *op)
 {
-    struct queue *queue = queue_of(base);
+    struct io_queue *queue = io_queue_of(base);
     op->done = false;
-    if (queue_hooked(op))
+    if (io_queue_hooked(op))
         return;
-    while (queue->under_way == QUEUE_DEPTH)
-        queue_reap_one(queue);
+    while (queue->under_way == IO_QUEUE_DEPTH)
+        io_queue_reap_one(queue);
     struct io_uring_sqe *entry = io_uring_get_sqe(&queue->ring); /* there is one: all earlier ones are submitted */
-    queue_prepare(queue, entry, op);
+    io_queue_prepare(queue, entry, op);
     io_uring_sqe_set_data(entry, op);
     queue->under_way++;
     for (int r; (r = io_uring_submit(&queue->ring)) < 1;) {
         if (r == -EINTR)
             continue;
-        queue_reap(queue); /* EAGAIN, EBUSY: what is under way has to be done first */
+        io_queue_reap(queue); /* EAGAIN, EBUSY: what is under way has to be done first */
         sched_yield();
     }
 }
 
-static void queue_uring_wait(struct jio_queue *base, struct jio_op *op)
+static void io_queue_uring_wait(struct jio_queue *base, struct jio_op *op)
 {
-    struct queue *queue = queue_of(base);
-    queue_reap(queue);
+    struct io_queue *queue = io_queue_of(base);
+    io_queue_reap(queue);
     while (op && !op->done)
-        queue_reap_one(queue);
+        io_queue_reap_one(queue);
 }
 
-static bool queue_uring_open(struct queue *queue)
+static bool io_queue_uring_open(struct io_queue *queue)
 {
-    if (io_uring_queue_init(QUEUE_DEPTH, &queue->ring, 0) < 0)
+    if (io_uring_queue_init(IO_QUEUE_DEPTH, &queue->ring, 0) < 0)
         return false;
     io_uring_ring_dontfork(&queue->ring);
-    struct iovec vectors[QUEUE_BUFFERS];
-    for (uint32_t i = 0; i < QUEUE_BUFFERS; i++)
+    struct iovec vectors[IO_QUEUE_BUFFERS];
+    for (uint32_t i = 0; i < IO_QUEUE_BUFFERS; i++)
         vectors[i] = (struct iovec){queue->base.buffers + i * queue->base.buffer_bytes, queue->base.buffer_bytes};
-    queue->registered = io_uring_register_buffers(&queue->ring, vectors, QUEUE_BUFFERS) == 0;
+    queue->registered = io_uring_register_buffers(&queue->ring, vectors, IO_QUEUE_BUFFERS) == 0;
     queue->uring = true;
-    queue->base.submit = queue_uring_submit;
-    queue->base.wait = queue_uring_wait;
+    queue->base.submit = io_queue_uring_submit;
+    queue->base.wait = io_queue_uring_wait;
     return true;
 }
 
 /* -- threads -------------------------------------------------------------------------------------------------------- */
 
 /* The op itself is its owner's: a thread copies what to do, and leaves the result for the owner to pick up. */
-static void *queue_main(void *argument)
+static void *io_queue_main(void *argument)
 {
-    struct queue *queue = argument;
+    struct io_queue *queue = argument;
     pthread_mutex_lock(&queue->lock);
     for (;;) {
         while (queue->todo_count == 0 && !queue->finish)
@@ -171,12 +171,12 @@ static void *queue_main(void *argument)
         if (queue->todo_count == 0)
             break;
         struct jio_op *op = queue->todo[queue->todo_first];
-        queue->todo_first = (queue->todo_first + 1) % QUEUE_DEPTH;
+        queue->todo_first = (queue->todo_first + 1) % IO_QUEUE_DEPTH;
         queue->todo_count--;
         pthread_mutex_unlock(&queue->lock);
-        int64_t result = queue_do(op);
+        int64_t result = io_queue_do(op);
         pthread_mutex_lock(&queue->lock);
-        queue->done[queue->done_count++] = (struct queue_done){op, result};
+        queue->done[queue->done_count++] = (struct io_queue_done){op, result};
         pthread_cond_signal(&queue->news);
     }
     pthread_mutex_unlock(&queue->lock);
@@ -184,41 +184,41 @@ static void *queue_main(void *argument)
 }
 
 /* Picks up what is done, locked. */
-static void queue_pick_up(struct queue *queue)
+static void io_queue_pick_up(struct io_queue *queue)
 {
     while (queue->done_count > 0) {
-        const struct queue_done *done = &queue->done[--queue->done_count];
+        const struct io_queue_done *done = &queue->done[--queue->done_count];
         done->op->result = done->result;
         done->op->done = true;
         queue->under_way--;
     }
 }
 
-static void queue_threads_submit(struct jio_queue *base, struct jio_op *op)
+static void io_queue_threads_submit(struct jio_queue *base, struct jio_op *op)
 {
-    struct queue *queue = queue_of(base);
+    struct io_queue *queue = io_queue_of(base);
     op->done = false;
-    if (queue_hooked(op))
+    if (io_queue_hooked(op))
         return;
     pthread_mutex_lock(&queue->lock);
-    while (queue_pick_up(queue), queue->under_way == QUEUE_DEPTH)
+    while (io_queue_pick_up(queue), queue->under_way == IO_QUEUE_DEPTH)
         pthread_cond_wait(&queue->news, &queue->lock);
-    queue->todo[(queue->todo_first + queue->todo_count++) % QUEUE_DEPTH] = op;
+    queue->todo[(queue->todo_first + queue->todo_count++) % IO_QUEUE_DEPTH] = op;
     queue->under_way++;
     pthread_cond_signal(&queue->work);
     pthread_mutex_unlock(&queue->lock);
 }
 
-static void queue_threads_wait(struct jio_queue *base, struct jio_op *op)
+static void io_queue_threads_wait(struct jio_queue *base, struct jio_op *op)
 {
-    struct queue *queue = queue_of(base);
+    struct io_queue *queue = io_queue_of(base);
     pthread_mutex_lock(&queue->lock);
-    while (queue_pick_up(queue), op && !op->done)
+    while (io_queue_pick_up(queue), op && !op->done)
         pthread_cond_wait(&queue->news, &queue->lock);
     pthread_mutex_unlock(&queue->lock);
 }
 
-static void queue_threads_stop(struct queue *queue)
+static void io_queue_threads_stop(struct io_queue *queue)
 {
     pthread_mutex_lock(&queue->lock);
     queue->finish = true;
@@ -229,45 +229,45 @@ static void queue_threads_stop(struct queue *queue)
     queue->thread_count = 0;
 }
 
-static bool queue_threads_open(struct queue *queue)
+static bool io_queue_threads_open(struct io_queue *queue)
 {
-    for (uint32_t i = 0; i < QUEUE_THREADS; i++) {
-        if (pthread_create(&queue->threads[i], NULL, queue_main, queue) != 0)
+    for (uint32_t i = 0; i < IO_QUEUE_THREADS; i++) {
+        if (pthread_create(&queue->threads[i], NULL, io_queue_main, queue) != 0)
             break;
         pthread_setname_np(queue->threads[i], "weird-write");
         queue->thread_count++;
     }
-    queue->base.submit = queue_threads_submit;
-    queue->base.wait = queue_threads_wait;
+    queue->base.submit = io_queue_threads_submit;
+    queue->base.wait = io_queue_threads_wait;
     return queue->thread_count > 0;
 }
 
 /* -- either --------------------------------------------------------------------------------------------------------- */
 
-struct jio_queue *queue_open(bool threads)
+struct jio_queue *io_queue_open(bool threads)
 {
-    struct queue *queue = calloc(1, sizeof *queue);
+    struct io_queue *queue = calloc(1, sizeof *queue);
     if (!queue)
         return NULL;
     pthread_mutex_init(&queue->lock, NULL);
     pthread_cond_init(&queue->work, NULL);
     pthread_cond_init(&queue->news, NULL);
-    queue->base.buffer_count = QUEUE_BUFFERS;
+    queue->base.buffer_count = IO_QUEUE_BUFFERS;
     queue->base.buffer_bytes = JOURNAL_FLIGHT_BYTES;
-    queue->base.buffers = aligned_alloc(JOURNAL_BLOCK_BYTES, QUEUE_BUFFERS * (size_t)JOURNAL_FLIGHT_BYTES);
-    if (!queue->base.buffers || !((!threads && queue_uring_open(queue)) || queue_threads_open(queue))) {
-        queue_close(&queue->base);
+    queue->base.buffers = aligned_alloc(JOURNAL_BLOCK_BYTES, IO_QUEUE_BUFFERS * (size_t)JOURNAL_FLIGHT_BYTES);
+    if (!queue->base.buffers || !((!threads && io_queue_uring_open(queue)) || io_queue_threads_open(queue))) {
+        io_queue_close(&queue->base);
         return NULL;
     }
     return &queue->base;
 }
 
-void queue_close(struct jio_queue *base)
+void io_queue_close(struct jio_queue *base)
 {
     if (!base)
         return;
-    struct queue *queue = queue_of(base);
-    queue_threads_stop(queue);
+    struct io_queue *queue = io_queue_of(base);
+    io_queue_threads_stop(queue);
     if (queue->uring)
         io_uring_queue_exit(&queue->ring);
     pthread_cond_destroy(&queue->news);
@@ -277,7 +277,7 @@ void queue_close(struct jio_queue *base)
     free(queue);
 }
 
-bool queue_is_uring(const struct jio_queue *base)
+bool io_queue_is_uring(const struct jio_queue *base)
 {
-    return ((const struct queue *)(const void *)((const uint8_t *)base - offsetof(struct queue, base)))->uring;
+    return ((const struct io_queue *)(const void *)((const uint8_t *)base - offsetof(struct io_queue, base)))->uring;
 }

@@ -8,7 +8,7 @@
 #include <sys/syscall.h>
 
 extern "C" {
-#include "daemon/queue.h"
+#include "daemon/io_queue.h"
 #include "journal/journal.h"
 }
 
@@ -17,15 +17,15 @@ using namespace journaltest;
 namespace
 {
 
-class DaemonQueue : public ::testing::TestWithParam<bool>
+class DaemonIoQueue : public ::testing::TestWithParam<bool>
 {
 protected:
-    DaemonQueue() : queue_(queue_open(GetParam()))
+    DaemonIoQueue() : queue_(io_queue_open(GetParam()))
     {
     }
-    ~DaemonQueue() override
+    ~DaemonIoQueue() override
     {
-        queue_close(queue_);
+        io_queue_close(queue_);
     }
     uint8_t *buffer(uint32_t index) const
     {
@@ -50,10 +50,10 @@ protected:
 
     struct jio_queue *queue_;
 };
-INSTANTIATE_TEST_SUITE_P(Ways, DaemonQueue, ::testing::Bool(),
+INSTANTIATE_TEST_SUITE_P(Ways, DaemonIoQueue, ::testing::Bool(),
                          [](const auto &threads) { return threads.param ? "Threads" : "Uring"; });
 
-TEST_P(DaemonQueue, WritesWhatItIsGivenWhereItBelongs)
+TEST_P(DaemonIoQueue, WritesWhatItIsGivenWhereItBelongs)
 {
     ASSERT_NE(queue_, nullptr);
     Scratch scratch;
@@ -77,7 +77,7 @@ TEST_P(DaemonQueue, WritesWhatItIsGivenWhereItBelongs)
     close(fd);
 }
 
-TEST_P(DaemonQueue, TellsEachErrorToWhomItBelongs)
+TEST_P(DaemonIoQueue, TellsEachErrorToWhomItBelongs)
 {
     ASSERT_NE(queue_, nullptr);
     Scratch scratch;
@@ -101,7 +101,7 @@ TEST_P(DaemonQueue, TellsEachErrorToWhomItBelongs)
 }
 
 /* More than the kernel's queue takes: whoever submits waits, and nothing is lost. */
-TEST_P(DaemonQueue, TakesMoreThanItHasRoomFor)
+TEST_P(DaemonIoQueue, TakesMoreThanItHasRoomFor)
 {
     ASSERT_NE(queue_, nullptr);
     Scratch scratch;
@@ -117,19 +117,19 @@ TEST_P(DaemonQueue, TakesMoreThanItHasRoomFor)
     close(fd);
 }
 
-TEST(DaemonQueueWays, UringIsUsedWhereTheKernelHasIt)
+TEST(DaemonIoQueueWays, UringIsUsedWhereTheKernelHasIt)
 {
-    struct jio_queue *queue = queue_open(false), *threads = queue_open(true);
+    struct jio_queue *queue = io_queue_open(false), *threads = io_queue_open(true);
     ASSERT_NE(queue, nullptr);
     ASSERT_NE(threads, nullptr);
     struct io_uring_params params = {};
     int fd = (int)syscall(SYS_io_uring_setup, 1, &params);
     bool refused = fd < 0;
     close(fd);
-    EXPECT_TRUE(queue_is_uring(queue) || refused);
-    EXPECT_FALSE(queue_is_uring(threads));
-    queue_close(queue);
-    queue_close(threads);
+    EXPECT_TRUE(io_queue_is_uring(queue) || refused);
+    EXPECT_FALSE(io_queue_is_uring(threads));
+    io_queue_close(queue);
+    io_queue_close(threads);
 }
 
 } // namespace
