@@ -72,8 +72,9 @@ static json_t *info_json(const char *name, const struct weir_journal_info *info)
     output_set_number(object, "durable", info->durable);
     output_set_number(object, "lease", info->lease);
     output_set_number(object, "disk_bytes", info->disk_bytes);
-    output_set_number(object, "segment_count", info->segment_count);
+    output_set_number(object, "file_count", info->file_count);
     output_set_number(object, "spare_count", info->spare_count);
+    output_set_number(object, "file_bytes", info->file_bytes);
     output_set_number(object, "gap_count", info->gap_count);
     output_set_number(object, "pin_count", info->pin_count);
     return object;
@@ -102,7 +103,7 @@ static void table_add_journal(struct table *table, const char *name, const struc
     table_cell(table, "%" PRIu64, info->oldest_position);
     table_cell(table, "%" PRIu64, info->end_position);
     table_cell(table, "%s", number_bytes(&size, (double)info->disk_bytes));
-    table_cell(table, "%" PRIu64, info->segment_count);
+    table_cell(table, "%" PRIu64, info->file_count);
     table_cell(table, "%" PRIu64, info->gap_count);
     table_cell(table, "%s%s", live_text(info), info->damaged ? ", damaged: see weir journal repair" : "");
 }
@@ -125,8 +126,8 @@ static int list_one(void *ctx, const char *name)
 
 static int ls_run(const struct call *call)
 {
-    static const char *const heads[] = {"JOURNAL", "RING ID",   ">EPOCH", ">OLDEST", ">END",
-                                        ">DISK",   ">SEGMENTS", ">GAPS",  "WEIRD",   NULL};
+    static const char *const heads[] = {"JOURNAL", "RING ID", ">EPOCH", ">OLDEST", ">END",
+                                        ">DISK",   ">FILES",  ">GAPS",  "WEIRD",   NULL};
     const struct journal_place *place = call->arguments;
     struct listing listing = {.call = call, .exit_code = EXIT_DONE};
     table_start(&listing.table, heads);
@@ -235,9 +236,8 @@ static void print_info(const char *name, const struct weir_journal_info *info)
     printf("ring         %s, when full: %s, limit %s\n", info->exclusive ? "exclusive" : "shared",
            describe_when_full(info->when_full), number_exact_bytes(&a, info->memory_limit_bytes));
     printf("rights       %04o, user %u, group %u\n", (unsigned)info->mode, (unsigned)info->uid, (unsigned)info->gid);
-    printf("on disk      %s: %" PRIu64 " segments of %s, %" PRIu64 " spare\n",
-           number_bytes(&a, (double)info->disk_bytes), info->segment_count, number_exact_bytes(&b, info->segment_bytes),
-           info->spare_count);
+    printf("on disk      %s: %" PRIu64 " files of %s, %" PRIu64 " spare\n", number_bytes(&a, (double)info->disk_bytes),
+           info->file_count, number_exact_bytes(&b, info->file_bytes), info->spare_count);
     printf("oldest       %" PRIu64 "\n", info->oldest_position);
     printf("end          %" PRIu64 "\n", info->end_position);
     printf("durable      %" PRIu64 "\n", info->durable);

@@ -32,6 +32,17 @@ static int journal_directory(const struct weir_sub *sub)
     return fd < 0 ? -errno : fd;
 }
 
+/* How large the segments of the journal are: `meta` says so, else their headers do. What says nothing has no record either. */
+static void learn_shift(struct weir_sub *sub, int directory_fd)
+{
+    const struct ring_view *view = &sub->attachment.view;
+    struct journal_meta meta;
+    bool rebuilt;
+    bool ours = journal_look(directory_fd, &meta, &rebuilt) == 0 &&
+                memcmp(meta.identity.ring_id, view->identity.ring_id, sizeof meta.identity.ring_id) == 0;
+    sub->journal_shift = ours ? journal_shift(&meta) : view->geometry.segment_shift;
+}
+
 /* Opens the journal when it is first needed. It may not be there yet: -ENOENT. */
 static int open_journal(struct weir_sub *sub)
 {
@@ -40,8 +51,8 @@ static int open_journal(struct weir_sub *sub)
     int fd = journal_directory(sub);
     if (fd < 0)
         return fd;
-    int r = journal_reader_open(fd, sub->attachment.view.identity.ring_id, sub->attachment.view.geometry.segment_shift,
-                                &sub->journal);
+    learn_shift(sub, fd);
+    int r = journal_reader_open(fd, sub->attachment.view.identity.ring_id, sub->journal_shift, &sub->journal);
     close(fd);
     return r;
 }
@@ -183,23 +194,40 @@ int backlog_seek_checked(struct weir_sub *sub, uint64_t position)
     return backlog_seek(sub, position);
 }
 
+/*
+ * 1: *ret_position; 0: there is none; or an error. The journal's segments may be larger than the ring's: of the first one, what
+ * lies at or above `from` counts.
+ */
+static int next_in_journal(struct weir_sub *sub, uint64_t from, uint64_t *ret_position)
+{
+    uint64_t segment;
+    int r = open_journal(sub);
+    int fd = r < 0 ? r : journal_directory(sub);
+    if (fd < 0)
+        return has_no_journal(sub, fd) ? 0 : fd;
+    r = journal_oldest_segment(fd, from >> sub->journal_shift, &segment);
+    close(fd);
+    if (r < 0)
+        return r == -ENOENT ? 0 : r;
+    *ret_position = segment << sub->journal_shift > from ? segment << sub->journal_shift : from;
+    return 1;
+}
+
 /* The start of the first segment at or above `from` that memory or journal has, UINT64_MAX: none; or an error: not known. */
 static int next_kept(struct weir_sub *sub, uint64_t from_segment, uint64_t *ret_position)
 {
-    uint64_t next = UINT64_MAX, segment;
+    uint32_t shift = sub->attachment.view.geometry.segment_shift;
+    uint64_t next = UINT64_MAX, position, segment;
     if (ring_oldest_segment(&sub->attachment.view, from_segment, &segment) == 0)
-        next = segment;
-    if (journaled(sub) && next != from_segment) {
-        int fd = journal_directory(sub);
-        int r = fd < 0 ? fd : journal_oldest_segment(fd, from_segment, &segment);
-        if (r == 0 && segment < next)
-            next = segment;
-        if (fd >= 0)
-            close(fd);
-        if (fd < 0 ? !has_no_journal(sub, fd) : r < 0 && r != -ENOENT)
+        next = segment << shift;
+    if (journaled(sub) && next != from_segment << shift) {
+        int r = next_in_journal(sub, from_segment << shift, &position);
+        if (r < 0)
             return r;
+        if (r > 0 && position < next)
+            next = position;
     }
-    *ret_position = next == UINT64_MAX ? UINT64_MAX : next << sub->attachment.view.geometry.segment_shift;
+    *ret_position = next;
     return 0;
 }
 
@@ -224,10 +252,12 @@ int backlog_time_hint(struct weir_sub *sub, uint64_t time_ns, uint64_t *ret_posi
     struct journal_meta meta = {.geometry = view->geometry, .identity = view->identity};
     if (!journaled(sub))
         return -ENOENT;
-    int fd = journal_directory(sub);
+    int r = open_journal(sub);
+    int fd = r < 0 ? r : journal_directory(sub);
     if (fd < 0)
         return has_no_journal(sub, fd) ? -ENOENT : fail_journal(sub, view->identity.start, fd);
-    int r = journal_seek_time(fd, &meta, time_ns, ret_position);
+    meta.segments_shift = sub->journal_shift - view->geometry.segment_shift;
+    r = journal_seek_time(fd, &meta, time_ns, ret_position);
     close(fd);
     return r < 0 && r != -ENOENT ? fail_journal(sub, view->identity.start, r) : r;
 }

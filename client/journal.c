@@ -243,6 +243,7 @@ static void fill_meta(const struct weir_journal *journal, struct weir_journal_in
     info->exclusive = (meta->geometry.flags & RING_EXCLUSIVE) != 0;
     info->when_full = (int)meta->geometry.when_full;
     info->segment_bytes = 1ull << meta->geometry.segment_shift;
+    info->file_bytes = 1ull << journal_shift(meta);
     info->memory_limit_bytes = meta->geometry.memory_limit_bytes;
     info->max_readers = meta->geometry.max_readers;
     info->max_publishers = meta->geometry.max_publishers;
@@ -261,12 +262,12 @@ static int fill_ends(struct weir_journal *journal, struct weir_journal_info *inf
 {
     struct weir_ring_info ring;
     struct journal_extent extent;
-    uint32_t shift = journal->meta.geometry.segment_shift;
+    uint32_t shift = journal_shift(&journal->meta);
     int r = journal_measure(journal->folder_fd, shift, &extent);
     if (r < 0)
         return r;
     info->disk_bytes = extent.bytes;
-    info->segment_count = extent.segment_count;
+    info->file_count = extent.segment_count;
     info->spare_count = extent.spare_count;
     info->live = journal_is_live(journal->folder_fd);
     info->live = info->live < 0 ? -1 : info->live;
@@ -288,7 +289,7 @@ static void look_again(struct weir_journal *journal)
     struct journal_meta meta;
     bool rebuilt;
     if (journal_look(journal->folder_fd, &meta, &rebuilt) == 0 &&
-        meta.geometry.segment_shift == journal->meta.geometry.segment_shift) {
+        journal_shift(&meta) == journal_shift(&journal->meta)) {
         journal->meta = meta;
         journal->rebuilt = rebuilt;
     }

@@ -23,7 +23,7 @@ static int oldest_position(const struct weir_journal *journal, uint64_t *ret_pos
     uint64_t segment;
     int r = journal_oldest_segment(journal->folder_fd, 0, &segment);
     if (r == 0)
-        *ret_position = journal_segment_start(segment, journal->meta.geometry.segment_shift);
+        *ret_position = journal_segment_start(segment, journal_shift(&journal->meta));
     else if (r == -ENOENT)
         *ret_position = journal->meta.identity.start;
     return r == -ENOENT ? 0 : r;
@@ -116,7 +116,7 @@ uint64_t weir_journal_position(const struct weir_journal *journal)
 /* Walks there from its segment's start: only so is it known that a message begins there. */
 static int walk_to(struct weir_journal *journal, uint64_t position)
 {
-    uint32_t shift = journal->meta.geometry.segment_shift;
+    uint32_t shift = journal_shift(&journal->meta);
     struct journal_range range;
     struct ring_item item;
     int r = walk_from(journal, journal_segment_start(journal_segment_of(position, shift), shift));

@@ -11,6 +11,7 @@ struct weir_sub {
     struct attachment attachment;
     struct ring_reader_state reader;
     struct journal_reader *journal; /* opened when first needed */
+    uint32_t journal_shift;         /* log2 of the bytes in its segments: from then on */
     bool in_journal;                /* the position is the journal reader's */
     bool has_cursor;
     int64_t spin_ns;

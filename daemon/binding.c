@@ -83,6 +83,22 @@ static int binding_tell_control(void *argument)
     return 0;
 }
 
+/*
+ * A file of the journal takes about as much as is synced at once (drain_ring.c): so there are few files to sync, and making
+ * one, or taking one that has expired, costs little beside filling it. Small rings have small files: what they keep is to go in
+ * small steps too.
+ */
+static uint32_t binding_segments_shift(const struct ring_view *view)
+{
+    uint64_t most = view->geometry.memory_limit_bytes / 4;
+    uint32_t shift = view->geometry.segment_shift;
+    most = most < BINDING_FILE_MAX ? most : BINDING_FILE_MAX;
+    while (most >= BINDING_FILE_MIN && shift < RING_SEGMENT_SHIFT_MAX && 2ull << shift <= most &&
+           view->identity.start % (2ull << shift) == 0)
+        shift++;
+    return shift - view->geometry.segment_shift;
+}
+
 static int binding_make(const struct place *place, const struct hold *hold, const struct binding_step *step,
                         struct shm_why *why)
 {
@@ -98,6 +114,7 @@ static int binding_make(const struct place *place, const struct hold *hold, cons
     if (fstat(hold->shm.control_fd, &st) < 0)
         return -errno;
     struct journal_meta meta = {.geometry = view->geometry,
+                                .segments_shift = binding_segments_shift(view),
                                 .identity = view->identity,
                                 .mode = st.st_mode & 0777,
                                 .uid = st.st_uid,

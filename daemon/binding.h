@@ -9,6 +9,9 @@
 #include "journal/journal.h"
 
 /* The lease, in units of the ring's memory: raised when less than the first is left, to the second. */
+/* A file of a journal holds so much, or one segment of the ring. */
+#define BINDING_FILE_MIN (1ull << 20)
+#define BINDING_FILE_MAX (8ull << 20)
 #define BINDING_LEASE_LEFT 2u
 #define BINDING_LEASE_TAKEN 4u
 

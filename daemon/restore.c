@@ -127,7 +127,7 @@ static int restore_prepare(struct restore *restore, const struct place *place, s
     if (r < 0)
         return r;
     struct journal_meta meta = restore->meta;
-    uint64_t segment = 1ull << meta.geometry.segment_shift;
+    uint64_t segment = 1ull << journal_shift(&meta);
     uint64_t above = meta.lease > end ? meta.lease : end;
     meta.identity.epoch++;
     meta.identity.start = (above + segment - 1) & ~(segment - 1);

@@ -39,7 +39,7 @@ static int retain_floor(struct retain *retain, uint64_t *ret_position)
 /* Clause 1. */
 static uint64_t retain_last(const struct retain *retain, uint64_t durable)
 {
-    return (durable > 0 ? durable - 1 : 0) >> retain->binding->meta.geometry.segment_shift;
+    return (durable > 0 ? durable - 1 : 0) >> journal_shift(&retain->binding->meta);
 }
 
 /* Segments from *ret_below on stay: clauses 1 and 3. */
@@ -49,7 +49,7 @@ static int retain_bound(struct retain *retain, uint64_t durable, uint64_t *ret_b
     int r = retain_floor(retain, &floor);
     if (r < 0)
         return r;
-    floor >>= retain->binding->meta.geometry.segment_shift;
+    floor >>= journal_shift(&retain->binding->meta);
     *ret_below = floor < last ? floor : last;
     return 0;
 }
@@ -59,7 +59,7 @@ static int retain_bound(struct retain *retain, uint64_t durable, uint64_t *ret_b
 /* The newest segments that together hold retain_bytes stay, not counting the last one. */
 static uint64_t retain_by_bytes(const struct retain *retain, const uint64_t *segments, size_t count, uint64_t last)
 {
-    uint32_t shift = retain->binding->meta.geometry.segment_shift;
+    uint32_t shift = journal_shift(&retain->binding->meta);
     if (retain->policy->retain_bytes == 0)
         return 0;
     while (count > 0 && segments[count - 1] >= last)
@@ -141,7 +141,7 @@ static int retain_failed(struct retain *retain, int error)
 static int retain_prepare(struct retain *retain, uint64_t durable, uint64_t *below)
 {
     struct binding *binding = retain->binding;
-    uint32_t shift = binding->meta.geometry.segment_shift;
+    uint32_t shift = journal_shift(&binding->meta);
     int r = 0;
     if (binding->meta.durable >> shift < *below)
         r = binding_record(binding, durable);

@@ -445,13 +445,14 @@ struct weir_journal_info {
     uint8_t ring_id[16];
     uint64_t created_ns;
     uint64_t epoch;
-    uint64_t epoch_position;             /* the first of this epoch */
-    uint64_t oldest_position;            /* of the oldest segment that is kept */
-    uint64_t end_position;               /* behind the last record that can be read */
-    uint64_t durable;                    /* at least so far; of a ring on the bus: exactly */
-    uint64_t lease;                      /* no position at or above it was ever given out */
-    uint64_t disk_bytes;                 /* on disk, of all its files */
-    uint64_t segment_count, spare_count; /* files: of segments; kept ready for segments to come */
+    uint64_t epoch_position;          /* the first of this epoch */
+    uint64_t oldest_position;         /* of the oldest segment that is kept */
+    uint64_t end_position;            /* behind the last record that can be read */
+    uint64_t durable;                 /* at least so far; of a ring on the bus: exactly */
+    uint64_t lease;                   /* no position at or above it was ever given out */
+    uint64_t disk_bytes;              /* on disk, of all its files */
+    uint64_t file_count, spare_count; /* files with messages; kept ready for those to come */
+    uint64_t file_bytes;              /* of the log in one of them: a power of two of the ring's segments */
     uint64_t gap_count, pin_count;
 };
 int weir_journal_inspect(struct weir_journal *journal, struct weir_journal_info *ret_info);

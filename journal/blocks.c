@@ -70,7 +70,7 @@ static int write_part(struct journal_writer *writer, const struct journal_file *
 {
     struct journal_blocks *blocks = &writer->blocks;
     struct journal_flight *flight = NULL;
-    uint64_t position = journal_segment_start(file->segment, writer->meta.geometry.segment_shift) + offset;
+    uint64_t position = journal_segment_start(file->segment, journal_shift(&writer->meta)) + offset;
     uint64_t end = offset + bytes;
     uint64_t first = block_of(offset), last = block_of(end - 1);
     bool whole = end % BLOCK == 0; /* the last block is */

@@ -16,7 +16,7 @@ struct run {
 
 static bool is_pinned(const struct journal_writer *writer, const struct journal_pin_list *pins, uint64_t segment)
 {
-    uint32_t shift = writer->meta.geometry.segment_shift;
+    uint32_t shift = journal_shift(&writer->meta);
 
     return journal_pins_touch(pins, journal_segment_start(segment, shift), journal_segment_start(segment + 1, shift));
 }
@@ -26,7 +26,7 @@ static void find_run(const struct journal_writer *writer, const struct journal_p
                      uint64_t most, struct run *run)
 {
     const struct journal_kept *kept = &writer->kept;
-    uint32_t shift = writer->meta.geometry.segment_shift;
+    uint32_t shift = journal_shift(&writer->meta);
 
     while (run->at < kept->count && kept->segments[run->at] < below && is_pinned(writer, pins, kept->segments[run->at]))
         run->at++;
@@ -54,7 +54,7 @@ static int take_one(struct journal_writer *writer, uint64_t segment)
 
 static int take_run(struct journal_writer *writer, const struct run *run, uint64_t *count)
 {
-    uint32_t shift = writer->meta.geometry.segment_shift;
+    uint32_t shift = journal_shift(&writer->meta);
     struct journal_gap gap = {
         .from = journal_segment_start(writer->kept.segments[run->at], shift),
         .to = run->to,

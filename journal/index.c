@@ -271,7 +271,7 @@ static void cut(struct journal_writer *writer)
     if (index->end_bytes < index->cut_bytes)
         return;
     if (journal_segments(writer, &segments, &count) == 0 && count > 0) {
-        uint64_t oldest = journal_segment_start(segments[0], writer->meta.geometry.segment_shift);
+        uint64_t oldest = journal_segment_start(segments[0], journal_shift(&writer->meta));
         search(index->fd, writer->meta.identity.ring_id, UINT64_MAX, oldest, index->end_bytes / ENTRY_BYTES, &cut);
     }
     if (cut.before > 0 && (cut.before - 1) * ENTRY_BYTES > index->end_bytes / 2)
@@ -306,7 +306,7 @@ void journal_index_note(struct journal_writer *writer, uint64_t position, uint64
 
 static int read_created(int folder_fd, const struct journal_meta *meta, uint64_t segment, uint64_t *ret_created_ns)
 {
-    struct journal_place place = {meta->identity.ring_id, meta->geometry.segment_shift, segment};
+    struct journal_place place = {meta->identity.ring_id, journal_shift(meta), segment};
     char name[JOURNAL_SEGMENT_NAME_BYTES];
 
     journal_segment_name(segment, name);
@@ -325,7 +325,7 @@ static int read_created(int folder_fd, const struct journal_meta *meta, uint64_t
 static uint64_t narrow(int folder_fd, const struct journal_meta *meta, const struct journal_segment_list *files,
                        const struct journal_index_range *range, uint64_t time_ns)
 {
-    uint32_t shift = meta->geometry.segment_shift;
+    uint32_t shift = journal_shift(meta);
     uint64_t position = range->from, created_ns;
     size_t i = 0;
 
@@ -344,7 +344,7 @@ static uint64_t narrow(int folder_fd, const struct journal_meta *meta, const str
 
 int journal_seek_time(int ring_journal_fd, const struct journal_meta *meta, uint64_t time_ns, uint64_t *ret_position)
 {
-    uint32_t shift = meta->geometry.segment_shift;
+    uint32_t shift = journal_shift(meta);
     struct journal_index_range range;
     struct journal_segment_list files = {0};
     int result = journal_index_find(ring_journal_fd, meta->identity.ring_id, time_ns, &range);

@@ -33,11 +33,17 @@ uint32_t journal_record_crc(const uint8_t ring_id[16], uint64_t epoch, uint64_t 
 
 struct journal_meta {
     struct ring_geometry geometry;
+    uint32_t segments_shift; /* 2^n segments of the ring lie in one of the journal: in one file. It never changes */
     struct ring_identity identity; /* name, ring_id, created_ns, epoch, start */
     uint32_t mode, uid, gid;
     uint64_t lease;
     uint64_t durable;
 };
+/* log2 of the bytes in a segment of the journal. What is called a segment here is one of the journal. */
+static inline uint32_t journal_shift(const struct journal_meta *meta)
+{
+    return meta->geometry.segment_shift + meta->segments_shift;
+}
 
 /* -- Writer ---------------------------------------------------------------------------------------------- */
 
@@ -67,7 +73,7 @@ int journal_ended(const struct journal_writer *writer);
 bool journal_may_pass(int error);
 /*
  * Writes and syncs a new generation of meta (lease, epoch, start, durable). On failure either the old or the new one counts.
- * Name, ring id and segment size cannot change, nor can the epoch go back (-EINVAL). A new epoch starts at a segment that
+ * Name, ring id and the sizes of segments cannot change, nor can the epoch go back (-EINVAL). A new epoch starts at a segment that
  * is at or above the last lease; what lies before it goes into the ledger first. `durable` bounds what recovery has to scan:
  * call this now and then as it moves on.
  */
@@ -209,10 +215,10 @@ int journal_discard(int journal_fd, struct journal_writer *writer);
 struct journal_reader;
 
 /*
- * Of the journal directory of one ring (the descriptor is duplicated). The journal may be live. Takes memory for one segment;
- * only what is read is touched.
+ * Of the journal directory of one ring (the descriptor is duplicated), with segments of 2^shift bytes: journal_shift(). The
+ * journal may be live. Takes memory for one segment; only what is read is touched.
  */
-int journal_reader_open(int ring_journal_fd, const uint8_t ring_id[16], uint32_t segment_shift,
+int journal_reader_open(int ring_journal_fd, const uint8_t ring_id[16], uint32_t shift,
                         struct journal_reader **ret_reader);
 void journal_reader_close(struct journal_reader *reader);
 /*
@@ -282,7 +288,7 @@ struct journal_extent {
     uint64_t segment_count, spare_count;
     uint64_t bytes; /* on disk, all files */
 };
-int journal_measure(int ring_journal_fd, uint32_t segment_shift, struct journal_extent *ret_extent);
+int journal_measure(int ring_journal_fd, uint32_t shift, struct journal_extent *ret_extent);
 /*
  * A position that is not above any record that was written at that time or later, and close to the first of them: a second's
  * worth of records, or 16 MiB. A record's, or a segment's start; with a damaged index it may be neither. -ENOENT: nothing is kept.

@@ -22,7 +22,7 @@ int journal_kept_list(struct journal_writer *writer)
 
     if (writer->kept.listed)
         return 0;
-    int result = journal_list_segments(writer->folder_fd, writer->meta.geometry.segment_shift, &list);
+    int result = journal_list_segments(writer->folder_fd, journal_shift(&writer->meta), &list);
     if (result < 0)
         return result;
     writer->kept =
@@ -91,7 +91,7 @@ int journal_segments(struct journal_writer *writer, const uint64_t **ret_segment
 
 int journal_segment_created(struct journal_writer *writer, uint64_t segment, uint64_t *ret_created_ns)
 {
-    struct journal_place place = {writer->meta.identity.ring_id, writer->meta.geometry.segment_shift, segment};
+    struct journal_place place = {writer->meta.identity.ring_id, journal_shift(&writer->meta), segment};
     char name[JOURNAL_SEGMENT_NAME_BYTES];
 
     journal_segment_name(segment, name);

@@ -9,7 +9,8 @@
  *   pins       ranges of positions that retention leaves alone; replaced by rename
  *   pins.lock  empty: write-locked by who changes `pins`, and by who takes segments away
  *   index      entries appended, never synced: which time lies where; replaced by rename when half of it has expired
- *   %016x.seg  one per segment, by number: a header block, then the segment's bytes as in memory
+ *   %016x.seg  one per segment, by number: a header block, then the segment's bytes as in memory. A segment of the journal is
+ *              2^n of the ring's, one after the other: so the disk is asked for files seldom, and syncs few at once
  *   %016x.spare
  *              files for segments to come; what is in them means nothing
  *   *.new      what a rename has not reached yet; left by a death, it means nothing
@@ -29,6 +30,8 @@
  */
 #ifndef WEIR_JOURNAL_LAYOUT_H
 #define WEIR_JOURNAL_LAYOUT_H
+
+#include <stdbool.h>
 
 #include "ringbuf/layout.h"
 
@@ -57,14 +60,20 @@ struct journal_segment_header {
     uint8_t ring_id[16];
     uint64_t epoch;
     uint64_t segment;
-    uint32_t segment_shift;
-    uint32_t reserved0;
+    uint32_t segment_shift;  /* of the ring */
+    uint32_t segments_shift; /* 2^n of the ring's are in the file */
     uint64_t created_ns;
     char name[RING_NAME_BYTES];
     uint8_t reserved1[3];
     uint32_t crc; /* CRC-32C of everything before it */
 };
 static_assert(sizeof(struct journal_segment_header) == 144, "segment header");
+/* What a header or `meta` may say. A segment of the journal is no larger than one of a ring may be. */
+static inline bool journal_shifts_check(uint32_t segment_shift, uint32_t segments_shift)
+{
+    return segment_shift >= RING_SEGMENT_SHIFT_MIN && segment_shift <= RING_SEGMENT_SHIFT_MAX &&
+           segments_shift <= RING_SEGMENT_SHIFT_MAX - segment_shift;
+}
 
 /* At offset 0 and JOURNAL_BLOCK_BYTES of `meta`. */
 struct journal_meta_block {
@@ -81,7 +90,10 @@ struct journal_meta_block {
     uint64_t durable; /* at least this far when the block was written */
     uint64_t features_incompatible;
     uint64_t memory_limit_bytes;
-    uint32_t flags, when_full, segment_shift, max_publishers, max_readers, max_producers, max_cursors;
+    uint32_t flags, when_full;
+    uint16_t segment_shift;  /* of the ring */
+    uint16_t segments_shift; /* 2^n of the ring's are in one file */
+    uint32_t max_publishers, max_readers, max_producers, max_cursors;
     uint32_t mode, uid, gid;
     char name[RING_NAME_BYTES];
     uint8_t huge;       /* as in ring_control: how a ring that is brought back is to be placed */

@@ -75,7 +75,7 @@ struct headers {
 static void take_header(struct headers *headers, const struct journal_segment_header *header, const struct stat *st)
 {
     struct journal_meta *meta = headers->meta;
-    uint64_t start = journal_segment_start(header->segment, header->segment_shift);
+    uint64_t start = journal_segment_start(header->segment, header->segment_shift + header->segments_shift);
     struct ring_identity *identity = &meta->identity;
 
     if (!headers->any) {
@@ -83,13 +83,14 @@ static void take_header(struct headers *headers, const struct journal_segment_he
         memcpy(identity->name, header->name, sizeof(identity->name));
         identity->created_ns = header->created_ns;
         meta->geometry.segment_shift = header->segment_shift;
+        meta->segments_shift = header->segments_shift;
         meta->mode = 0600 | (st->st_mode & 0044);
         meta->uid = st->st_uid;
         meta->gid = st->st_gid;
         headers->any = true;
     }
     if (memcmp(identity->ring_id, header->ring_id, sizeof(identity->ring_id)) != 0 ||
-        meta->geometry.segment_shift != header->segment_shift)
+        meta->geometry.segment_shift != header->segment_shift || meta->segments_shift != header->segments_shift)
         return;
     if (header->created_ns < identity->created_ns)
         identity->created_ns = header->created_ns;
@@ -114,8 +115,8 @@ static int read_segment(struct headers *headers, uint64_t segment)
     jio_close(fd);
     if (result < 0 || got < (int64_t)sizeof(header) || !journal_segment_header_checks(&header))
         return 0;
-    if (header.segment == segment && header.segment_shift >= RING_SEGMENT_SHIFT_MIN &&
-        header.segment_shift <= RING_SEGMENT_SHIFT_MAX && segment <= UINT64_MAX >> header.segment_shift)
+    if (header.segment == segment && journal_shifts_check(header.segment_shift, header.segments_shift) &&
+        segment <= UINT64_MAX >> (header.segment_shift + header.segments_shift))
         take_header(headers, &header, &st);
     return 0;
 }
@@ -191,9 +192,9 @@ static int measure_one(void *ctx, const char *name)
     return 0;
 }
 
-int journal_measure(int ring_journal_fd, uint32_t segment_shift, struct journal_extent *ret_extent)
+int journal_measure(int ring_journal_fd, uint32_t shift, struct journal_extent *ret_extent)
 {
-    struct measure measure = {ring_journal_fd, segment_shift, {.first_segment = UINT64_MAX}};
+    struct measure measure = {ring_journal_fd, shift, {.first_segment = UINT64_MAX}};
     int result = jio_list(ring_journal_fd, measure_one, &measure);
 
     if (result == 0)

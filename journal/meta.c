@@ -26,9 +26,10 @@ static uint32_t block_crc(const struct journal_meta_block *block)
 
 int journal_meta_check(const struct journal_meta *meta)
 {
-    uint32_t shift = meta->geometry.segment_shift;
+    uint32_t shift = journal_shift(meta);
 
-    if (journal_name_check(meta->identity.name) < 0 || shift < RING_SEGMENT_SHIFT_MIN || shift > RING_SEGMENT_SHIFT_MAX)
+    if (journal_name_check(meta->identity.name) < 0 ||
+        !journal_shifts_check(meta->geometry.segment_shift, meta->segments_shift))
         return -EINVAL;
     if (meta->identity.epoch == 0 || meta->identity.start % ((uint64_t)1 << shift) != 0 ||
         meta->durable % RING_UNIT_BYTES != 0)
@@ -54,7 +55,8 @@ static struct journal_meta_block encode(const struct journal_meta *meta, uint64_
         .memory_limit_bytes = geometry->memory_limit_bytes,
         .flags = geometry->flags,
         .when_full = geometry->when_full,
-        .segment_shift = geometry->segment_shift,
+        .segment_shift = (uint16_t)geometry->segment_shift,
+        .segments_shift = (uint16_t)meta->segments_shift,
         .max_publishers = geometry->max_publishers,
         .max_readers = geometry->max_readers,
         .max_producers = geometry->max_producers,
@@ -98,6 +100,7 @@ static int decode(const struct journal_meta_block *block, struct journal_meta *r
                      .features_incompatible = block->features_incompatible,
                      .huge = block->huge,
                      .numa_node = block->numa_node},
+        .segments_shift = block->segments_shift,
         .identity = {.created_ns = block->created_ns, .epoch = block->epoch, .start = block->start},
         .mode = block->mode,
         .uid = block->uid,
@@ -196,7 +199,8 @@ int journal_meta_replace(int folder_fd, const struct journal_meta *meta)
 static bool same_ring(const struct journal_meta *a, const struct journal_meta *b)
 {
     return memcmp(a->identity.ring_id, b->identity.ring_id, sizeof(a->identity.ring_id)) == 0 &&
-           strcmp(a->identity.name, b->identity.name) == 0 && a->geometry.segment_shift == b->geometry.segment_shift;
+           strcmp(a->identity.name, b->identity.name) == 0 && a->geometry.segment_shift == b->geometry.segment_shift &&
+           a->segments_shift == b->segments_shift;
 }
 
 int journal_set_meta(struct journal_writer *writer, const struct journal_meta *meta)

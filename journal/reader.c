@@ -54,18 +54,18 @@ static int check_meta(int folder_fd, const uint8_t ring_id[16])
     return result == 0 && memcmp(meta.identity.ring_id, ring_id, 16) != 0 ? -ESTALE : 0;
 }
 
-int journal_reader_open(int ring_journal_fd, const uint8_t ring_id[16], uint32_t segment_shift,
+int journal_reader_open(int ring_journal_fd, const uint8_t ring_id[16], uint32_t shift,
                         struct journal_reader **ret_reader)
 {
-    if (segment_shift < RING_SEGMENT_SHIFT_MIN || segment_shift > RING_SEGMENT_SHIFT_MAX)
+    if (!journal_shifts_check(shift, 0))
         return -EINVAL;
     struct journal_reader *reader = calloc(1, sizeof(*reader));
     if (!reader)
         return -ENOMEM;
 
-    *reader = (struct journal_reader){.folder_fd = -1, .shift = segment_shift, .fd = -1};
+    *reader = (struct journal_reader){.folder_fd = -1, .shift = shift, .fd = -1};
     memcpy(reader->ring_id, ring_id, sizeof(reader->ring_id));
-    reader->buffer = aligned_alloc(MEM_PAIR_BYTES, journal_segment_bytes(segment_shift));
+    reader->buffer = aligned_alloc(MEM_PAIR_BYTES, journal_segment_bytes(shift));
     int result = reader->buffer ? check_meta(ring_journal_fd, ring_id) : -ENOMEM;
     if (result == 0)
         result = reader->folder_fd = jio_duplicate(ring_journal_fd);

@@ -236,7 +236,7 @@ int journal_recover(struct journal_writer *writer, uint64_t count_from, uint64_t
     const struct journal_meta *meta = &writer->meta;
     struct recovery recovery = {
         .writer = writer,
-        .shift = meta->geometry.segment_shift,
+        .shift = journal_shift(meta),
         .floor = meta->durable > meta->identity.start ? meta->durable : meta->identity.start,
         .count_from = count_from,
         .again_from = again_from,

@@ -73,7 +73,7 @@ static bool is_same(const struct journal_meta *a, const struct journal_meta *b)
 /* Above all that may have been leased: the last record, or the last file that was made, and the most that memory can be ahead. */
 static int guess_lease(struct repairing *repairing, uint64_t *ret_lease)
 {
-    uint32_t shift = repairing->meta.geometry.segment_shift;
+    uint32_t shift = journal_shift(&repairing->meta);
     struct journal_segment_list files = {0};
     uint64_t end = 0;
     int result = journal_find_end(repairing->folder_fd, &repairing->meta, &end);

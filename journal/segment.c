@@ -133,10 +133,10 @@ static int read_header(int fd, const struct journal_place *place, struct journal
         return -EBADMSG;
     if (header->layout_version != JOURNAL_LAYOUT_VERSION || header->format_signature != RING_FORMAT_SIGNATURE)
         return -EPROTONOSUPPORT;
-    if (memcmp(header->ring_id, place->ring_id, sizeof(header->ring_id)) != 0 || header->segment != place->segment ||
-        header->segment_shift != place->shift)
+    if (memcmp(header->ring_id, place->ring_id, sizeof(header->ring_id)) != 0 ||
+        header->segment_shift + (uint64_t)header->segments_shift != place->shift)
         return -ESTALE;
-    return 0;
+    return header->segment == place->segment ? 0 : -EBADMSG; /* the file was another segment's once: see spare.c */
 }
 
 int journal_segment_read_header(int fd, const struct journal_place *place, uint64_t *ret_epoch)
@@ -169,6 +169,7 @@ void journal_segment_fill_header(const struct journal_meta *meta, uint64_t segme
         .epoch = meta->identity.epoch,
         .segment = segment,
         .segment_shift = meta->geometry.segment_shift,
+        .segments_shift = meta->segments_shift,
         .created_ns = journal_wall_ns(),
     };
 
@@ -307,7 +308,7 @@ static int make_room(int fd, uint64_t from, uint64_t to, bool *ret_zeroed)
 
 uint64_t journal_segment_file_bytes(const struct journal_meta *meta)
 {
-    return JOURNAL_BLOCK_BYTES + journal_segment_bytes(meta->geometry.segment_shift);
+    return JOURNAL_BLOCK_BYTES + journal_segment_bytes(journal_shift(meta));
 }
 
 /* The header goes with the first bytes, and tells when they came. */
@@ -369,8 +370,8 @@ static int write_header_again(int fd)
 }
 
 /*
- * 1. A header that is valid and tells another ring, segment or version is left alone: the file is not ours to write to.
- * 2. One that is not valid, or of an earlier epoch, is written anew in its place. Of an earlier epoch there are no records
+ * 1. A header that is valid and tells another ring or version is left alone: the file is not ours to write to.
+ * 2. One that is not valid, of another segment, or of an earlier epoch, is written anew in its place. Of an earlier epoch there are no records
  *    here, since an epoch starts at a segment above all that were ever leased; of this epoch there may be good ones, so the
  *    bytes behind the header stay.
  * 3. One that is as it should be may be in the kernel alone, and stay there: it is written over itself, so that the next
@@ -378,7 +379,7 @@ static int write_header_again(int fd)
  */
 int journal_segment_mend_header(int fd, const struct journal_meta *meta, uint64_t segment)
 {
-    struct journal_place place = {meta->identity.ring_id, meta->geometry.segment_shift, segment};
+    struct journal_place place = {meta->identity.ring_id, journal_shift(meta), segment};
     uint64_t epoch = 0;
     int result = journal_segment_read_header(fd, &place, &epoch);
 

@@ -58,8 +58,8 @@ struct journal_place {
     uint64_t segment;
 };
 /*
- * The epoch that the header of an open file tells. -EBADMSG: there is no valid header; -ESTALE: it is of another ring or
- * another segment; -EPROTONOSUPPORT: of another version or byte order.
+ * The epoch that the header of an open file tells. -EBADMSG: there is no valid header, or it is of another segment, whose file
+ * this was once; -ESTALE: it is of another ring; -EPROTONOSUPPORT: of another version or byte order.
  */
 int journal_segment_read_header(int fd, const struct journal_place *place, uint64_t *ret_epoch);
 /* Whether a header is one: its checksum, magic, version and byte order. */

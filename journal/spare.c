@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * 1. A spare has no valid header, durably, before it becomes a segment's file: whatever becomes of the power then, it is not
- *    taken for the segment that it was. A spare that is found may have one: its new name had not reached the disk yet.
+ * 1. A spare that was a segment's file has that one's header until the first write to it, and its names reach the disk when
+ *    they like: after power loss any of the names that it had may stand on it, with either header. So a header counts where
+ *    it tells the segment that the name tells, and there alone.
  * 2. What stands behind the header may be anything: records of another segment do not check in this one.
- * 3. A file that somebody reads (who holds a read lock on it) becomes no spare, and a spare that somebody still reads is not
- *    written to: so a reader in a segment that expires reads it to its end.
+ * 3. A spare that somebody still reads (who holds a read lock on it) is not written to, but removed: so a reader in a segment
+ *    that expires reads it to its end.
  * 4. Spares serve speed alone. What goes wrong with one ends nothing; the file is removed, and does without.
  */
 #include "journal/spare.h"
@@ -17,35 +18,22 @@
 
 #define NAME_BYTES 23
 #define SUFFIX ".spare"
-/* Made ahead: so much, at least two files. Kept of what expires: so much. */
+/* Made ahead: so much, at least one file. Kept of what expires: so much. */
 #define MADE_BYTES (1u << 20)
 #define KEPT_BYTES (64u << 20)
-#define LEAST 2u
 
 static uint32_t count_for(const struct journal_writer *writer, uint64_t bytes)
 {
-    uint64_t count = bytes >> writer->meta.geometry.segment_shift;
+    uint64_t count = bytes >> journal_shift(&writer->meta);
 
-    if (count < LEAST)
-        return LEAST;
+    if (count == 0)
+        return 1;
     return count < JOURNAL_SPARES_MAX ? (uint32_t)count : JOURNAL_SPARES_MAX;
 }
 
 static void spare_name(uint64_t number, char name[NAME_BYTES])
 {
     snprintf(name, NAME_BYTES, "%016llx" SUFFIX, (unsigned long long)number);
-}
-
-/* Clause 1; and 3: -EBUSY. */
-static int blank(int fd)
-{
-    int result = jio_is_held(fd);
-
-    if (result == 0)
-        result = journal_write_zeros(fd, 0, JOURNAL_BLOCK_BYTES);
-    if (result != 0)
-        return result < 0 ? result : -EBUSY;
-    return jio_sync_data(fd);
 }
 
 /* -- Which there are -------------------------------------------------------------------------------------- */
@@ -68,34 +56,12 @@ static int list_one(void *ctx, const char *name)
     return 0;
 }
 
-static int blank_found(int folder_fd, uint64_t number)
-{
-    char name[NAME_BYTES];
-
-    spare_name(number, name);
-    int fd = journal_file_open(folder_fd, name, true);
-    if (fd < 0)
-        return fd;
-    int result = blank(fd);
-    jio_close(fd);
-    if (result < 0)
-        jio_unlink(folder_fd, name);
-    return result;
-}
-
 static bool list(struct journal_writer *writer)
 {
     struct journal_spares *spares = &writer->spares;
-    uint32_t count = 0;
 
-    if (spares->listed)
-        return true;
-    spares->listed = jio_list(writer->folder_fd, list_one, spares) == 0;
-    for (uint32_t i = 0; spares->listed && i < spares->count; i++) {
-        if (blank_found(writer->folder_fd, spares->numbers[i]) == 0)
-            spares->numbers[count++] = spares->numbers[i];
-    }
-    spares->count = count;
+    if (!spares->listed)
+        spares->listed = jio_list(writer->folder_fd, list_one, spares) == 0;
     return spares->listed;
 }
 
@@ -252,14 +218,8 @@ int journal_spare_keep(struct journal_writer *writer, uint64_t segment)
     if (spares->given_up || spares->unwanted || !list(writer) || spares->count >= count_for(writer, KEPT_BYTES))
         return -EBUSY;
     journal_segment_name(segment, segment_name);
-    int fd = journal_file_open(writer->folder_fd, segment_name, true);
-    if (fd < 0)
-        return fd;
-    int result = blank(fd);
     spare_name(spares->next, name);
-    if (result == 0)
-        result = jio_rename(writer->folder_fd, segment_name, writer->folder_fd, name);
-    jio_close(fd);
+    int result = jio_rename(writer->folder_fd, segment_name, writer->folder_fd, name);
     if (result < 0)
         return result;
     spares->numbers[spares->count++] = spares->next++;

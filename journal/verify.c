@@ -350,7 +350,7 @@ static uint64_t first_position(const struct survey *survey)
 
     if (survey->files.count == 0)
         return meta->identity.start;
-    uint64_t first = journal_segment_start(survey->files.segments[0], meta->geometry.segment_shift);
+    uint64_t first = journal_segment_start(survey->files.segments[0], journal_shift(meta));
     return first < survey->limit ? first : survey->limit;
 }
 
@@ -364,7 +364,7 @@ int journal_verify(int ring_journal_fd, const struct journal_meta *meta, uint64_
                    const struct journal_watch *watch, uint64_t *ret_end)
 {
     struct survey survey = {.folder_fd = ring_journal_fd, .meta = meta, .limit = limit, .watch = watch};
-    uint32_t shift = meta->geometry.segment_shift;
+    uint32_t shift = journal_shift(meta);
     int result = journal_list_segments(ring_journal_fd, shift, &survey.files);
 
     if (result < 0)

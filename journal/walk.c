@@ -9,7 +9,7 @@
 int journal_walk_open(struct journal_walk *walk, int folder_fd, const struct journal_meta *meta, uint64_t from,
                       uint64_t floor, uint64_t limit)
 {
-    *walk = (struct journal_walk){.folder_fd = folder_fd, .shift = meta->geometry.segment_shift, .limit = limit};
+    *walk = (struct journal_walk){.folder_fd = folder_fd, .shift = journal_shift(meta), .limit = limit};
     walk->floor = limit < UINT64_MAX ? limit : floor;
     int result = journal_reader_open(folder_fd, meta->identity.ring_id, walk->shift, &walk->reader);
     if (result == 0)

@@ -315,7 +315,7 @@ static int put_bytes(struct journal_writer *writer, struct journal_file *file, u
 static int put(struct journal_writer *writer, struct journal_file *file, uint64_t offset, const void *bytes_at,
                uint64_t bytes)
 {
-    uint64_t segment_bytes = journal_segment_bytes(writer->meta.geometry.segment_shift);
+    uint64_t segment_bytes = journal_segment_bytes(journal_shift(&writer->meta));
 
     file->dirty = true;
     int result = put_header(writer, file, offset);
@@ -334,7 +334,7 @@ static int put(struct journal_writer *writer, struct journal_file *file, uint64_
 /* In the last quarter the next file is made. Where that fails, it is tried again when the file is needed, and then told. */
 static void make_ahead(struct journal_writer *writer, uint64_t segment, uint64_t end)
 {
-    uint32_t shift = writer->meta.geometry.segment_shift;
+    uint32_t shift = journal_shift(&writer->meta);
     uint64_t segment_bytes = journal_segment_bytes(shift);
     struct journal_file *file;
 
@@ -348,7 +348,7 @@ static void make_ahead(struct journal_writer *writer, uint64_t segment, uint64_t
 
 int journal_write(struct journal_writer *writer, uint64_t position, const void *bytes_at, uint64_t bytes)
 {
-    uint32_t shift = writer->meta.geometry.segment_shift;
+    uint32_t shift = journal_shift(&writer->meta);
     uint64_t segment = journal_segment_of(position, shift), offset = journal_offset_of(position, shift);
     struct journal_file *file;
 

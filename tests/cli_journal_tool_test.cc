@@ -107,7 +107,7 @@ TEST_F(JournalTool, ListsAndShowsLiveAndDead)
         EXPECT_EQ(number(lines[0].get(), "oldest_position"), 0);
         EXPECT_GE(number(lines[0].get(), "end_position"), 2000 * 64);
         EXPECT_GT(number(lines[0].get(), "disk_bytes"), 2000 * 64);
-        EXPECT_GE(number(lines[0].get(), "segment_count"), 31);
+        EXPECT_GE(number(lines[0].get(), "file_count"), 31);
         EXPECT_EQ(number(lines[0].get(), "gap_count"), 0);
         EXPECT_EQ(text(lines[0].get(), "ring_id"),
                   text(parse(run({"ring", "info", "a", "--json"}).output).get(), "ring_id"));

@@ -170,7 +170,7 @@ TEST_F(ClientJournal, IsListedAndLookedAtLiveAndDead)
     EXPECT_EQ(info.end_position, log_->end());
     EXPECT_EQ(info.durable, log_->end());
     EXPECT_EQ(info.segment_bytes, 4096u);
-    EXPECT_GE(info.segment_count, 8u);
+    EXPECT_GE(info.file_count, 8u);
     EXPECT_GE(info.disk_bytes, 8u * 8192);
     EXPECT_EQ(info.epoch, 1u);
     EXPECT_EQ(memcmp(info.ring_id, meta_.identity.ring_id, 16), 0);

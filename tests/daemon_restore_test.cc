@@ -341,11 +341,11 @@ TEST_F(DaemonRestore, ReadsTheEndOfALongJournalAlone)
         jio_hooks = &hooks;
         {
             Embedded weird(bus_, journal_);
-            jio_hooks = nullptr;
-            ASSERT_EQ(weird.error, 0) << weird.why.text;
+            EXPECT_EQ(weird.error, 0) << weird.why.text;
             EXPECT_LT(mem_load_acquire(&reads.bytes), most) << what;
             EXPECT_EQ(last_sequence("early"), 1u) << what;
         }
+        jio_hooks = nullptr; /* its threads have ended */
     }
 }
 

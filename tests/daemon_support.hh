@@ -48,7 +48,7 @@ extern void (*shm_point_hook)(const char *step); /* of the testing build */
 #pragma GCC diagnostic pop
 
 constexpr int deadline_ms = 20000;
-constexpr unsigned test_limit_s = 100;
+constexpr unsigned test_limit_s = 250;
 
 inline bool wait_until(const std::function<bool()> &condition, int limit_ms = deadline_ms)
 {
@@ -303,12 +303,17 @@ protected:
                                 uint64_t limit = UINT64_MAX)
     {
         std::vector<Record> records;
-        uint32_t shift = (uint32_t)__builtin_ctzll(segment_bytes);
         int fd = open((journal_ + "/" + ring).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         EXPECT_GE(fd, 0) << journal_ << "/" << ring;
         struct journal_reader *reader = nullptr;
         uint64_t segment = 0;
-        int r = fd < 0 ? -1 : journal_reader_open(fd, ring_id, shift, &reader);
+        struct journal_meta meta = {};
+        bool rebuilt;
+        int r = fd < 0 ? -1 : journal_look(fd, &meta, &rebuilt);
+        EXPECT_EQ(r, 0);
+        uint32_t shift = journal_shift(&meta);
+        EXPECT_EQ(meta.geometry.segment_shift, (uint32_t)__builtin_ctzll(segment_bytes));
+        r = r < 0 ? r : journal_reader_open(fd, ring_id, shift, &reader);
         EXPECT_EQ(r, 0);
         if (r == 0 && journal_oldest_segment(fd, 0, &segment) == 0) {
             uint64_t position = segment << shift;

@@ -206,7 +206,7 @@ std::vector<Record> read_on(int folder_fd, const struct journal_meta &meta, uint
     std::vector<Record> records;
     struct journal_reader *reader = nullptr;
     for (int i = 0; i < 2 && !reader; i++)
-        journal_reader_open(folder_fd, meta.identity.ring_id, meta.geometry.segment_shift, &reader);
+        journal_reader_open(folder_fd, meta.identity.ring_id, journal_shift(&meta), &reader);
     EXPECT_NE(reader, nullptr);
     for (int errors = 0; reader && errors < 8;) {
         struct ring_item item;

@@ -25,7 +25,7 @@ protected:
     {
         journal_reader_close(reader_);
         reader_ = nullptr;
-        ASSERT_EQ(journal_reader_open(folder_fd_, meta_.identity.ring_id, meta_.geometry.segment_shift, &reader_), 0);
+        ASSERT_EQ(journal_reader_open(folder_fd_, meta_.identity.ring_id, journal_shift(&meta_), &reader_), 0);
     }
 
     struct journal_reader *reader_ = nullptr;

@@ -392,7 +392,7 @@ inline Found read_journal(int folder_fd, const struct journal_meta &meta, uint64
 {
     Found found;
     struct journal_reader *reader = nullptr;
-    found.error = journal_reader_open(folder_fd, meta.identity.ring_id, meta.geometry.segment_shift, &reader);
+    found.error = journal_reader_open(folder_fd, meta.identity.ring_id, journal_shift(&meta), &reader);
     if (found.error < 0)
         return found;
     int result = journal_reader_seek(reader, from);
@@ -410,9 +410,9 @@ inline Found read_journal(int folder_fd, const struct journal_meta &meta, uint64
         if (result == -EBADMSG) {
             to = journal_reader_resync(reader, limit);
         } else if (result == -ENOENT) {
-            if (journal_oldest_segment(folder_fd, at >> meta.geometry.segment_shift, &segment) < 0)
+            if (journal_oldest_segment(folder_fd, at >> journal_shift(&meta), &segment) < 0)
                 break;
-            to = std::min(limit, segment << meta.geometry.segment_shift);
+            to = std::min(limit, segment << journal_shift(&meta));
         } else {
             break;
         }
