@@ -408,7 +408,8 @@ struct rm_arguments {
     int force, keep_journal;
 };
 static const struct option rm_options[] = {
-    {"--force", NULL, OPTION_SET, offsetof(struct rm_arguments, force), 1, 0, "although somebody alive uses it"},
+    {"--force", NULL, OPTION_SET, offsetof(struct rm_arguments, force), 1, 0,
+     "although somebody alive uses it, or pins keep its journal"},
     {"--keep-journal", NULL, OPTION_SET, offsetof(struct rm_arguments, keep_journal), 1, 0,
      "the journal stays, and weird brings the ring back from it"},
     OPTIONS_END,

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -243,6 +244,52 @@ static int journal_parent(const struct attachment *attachment, const char *name)
     return fd < 0 ? -errno : fd;
 }
 
+/* A few of the pins by name, the others by number. */
+struct pins {
+    char names[256];
+    size_t used;
+    uint32_t count, named;
+};
+
+static int name_pin(void *ctx, const struct journal_pin *pin)
+{
+    struct pins *pins = ctx;
+    size_t left = sizeof pins->names - pins->used;
+    int length = snprintf(pins->names + pins->used, left, "%s%s", pins->count ? ", " : "", pin->name);
+    if (pins->named == pins->count++ && (size_t)length < left) {
+        pins->used += (size_t)length;
+        pins->named++;
+    }
+    pins->names[pins->used] = 0;
+    return 0;
+}
+
+/* Somebody wanted a range kept, and may know nothing of this. What is not this ring's journal does not go with it. */
+static int check_pins(int journal_fd, const char *name, const struct ring_identity *identity)
+{
+    struct journal_meta meta;
+    struct pins pins = {.count = 0};
+    bool rebuilt;
+    int fd = openat(journal_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    int r = fd < 0 ? -errno : journal_look(fd, &meta, &rebuilt);
+    if (r == 0 && memcmp(meta.identity.ring_id, identity->ring_id, sizeof meta.identity.ring_id) == 0)
+        r = journal_pins(fd, name_pin, &pins);
+    if (fd >= 0)
+        close(fd);
+    if (r == -ENOENT || r == -ENOTDIR || r == -ELOOP || r == -EMEDIUMTYPE)
+        return 0;
+    if (r < 0)
+        return fail(r, "the pins of the journal of ring %s cannot be read (%s): keep the journal, or use force", name,
+                    weir_strerror(r));
+    if (pins.count > pins.named)
+        return fail(-EBUSY, "pins keep the journal of ring %s (%s and %u more): unpin, keep the journal, or use force",
+                    name, pins.names, pins.count - pins.named);
+    if (pins.count)
+        return fail(-EBUSY, "pins keep the journal of ring %s (%s): unpin, keep the journal, or use force", name,
+                    pins.names);
+    return 0;
+}
+
 /*
  * weird, if it serves the ring, removes the journal when it notices; else we do. Nothing tells when a lock is free but trying
  * to take it. Another ring's journal under that name, of one that was made meanwhile or that the link was bent to, stays.
@@ -316,6 +363,10 @@ int weir_ring_remove(const char *bus, const char *name, int force, int keep_jour
     if (journal_fd < 0 && journal_fd != -ENOENT && !force) {
         r = fail(journal_fd, "the journal of ring %s cannot be reached (%s): keep it, or use force", name,
                  weir_strerror(journal_fd));
+        goto close;
+    }
+    if (journal_fd >= 0 && !force && (r = check_pins(journal_fd, name, &attachment.view.identity)) < 0) {
+        close(journal_fd);
         goto close;
     }
     /* The name first: killed after that, nobody can attach any more; a journal that stayed brings the ring back when

@@ -44,7 +44,8 @@ const struct config_key config_keys[] = {
      .max = WEIRD_THREADS_MAX,
      .restart = true,
      .value = "1",
-     .help = "Threads that drain. A ring belongs to one of them."},
+     .help = "Threads that drain; where there are several NUMA nodes, one for each at least. A ring belongs to one of "
+             "them."},
     {.section = CONFIG_SECTION_WEIRD,
      .name = "cpus",
      .kind = CONFIG_KIND_CPUS,

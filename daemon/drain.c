@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "daemon/beat.h"
@@ -12,6 +13,10 @@
 #include "daemon/guard.h"
 #include "daemon/io_queue.h"
 #include "daemon/log.h"
+#include "daemon/nodes.h"
+#include "daemon/spread.h"
+
+static_assert(SPREAD_THREADS_MAX == DRAIN_THREADS_MAX, "threads");
 
 /* A round gives each ring this much before the next one has its turn. */
 #define DRAIN_ROUND_BYTES (4ull << 20)
@@ -41,6 +46,7 @@ struct drain_thread {
     struct drain_ring **rings;
     uint32_t count, capacity;
     struct drain_buffer buffer;
+    bool opened;             /* what follows, when it has its first ring */
     struct jio_queue *queue; /* NULL: each write is waited for */
     struct journal_flights *flights;
     uint64_t nap_ns;
@@ -53,16 +59,23 @@ struct drain_pool {
     struct room *room;
     struct registry *registry;
     struct mem_u64 finish;
-    uint32_t count;
+    struct spread spread;
+    uint32_t count; /* of those that run */
     struct drain_thread threads[];
 };
 
 /* -- which rings ----------------------------------------------------------------------------------------------------- */
 
+static uint32_t drain_number_of(const struct drain_pool *pool, const struct weird_ring *ring)
+{
+    return spread_thread(&pool->spread, ring->hold.drain.view.geometry.numa_node, ring->hash);
+}
+
 static bool drain_take(void *ctx, struct weird_ring *ring)
 {
     struct drain_thread *thread = ctx;
-    if (!ring->journaled || ring->hash % thread->pool->count != thread->number || mem_load_acquire(&ring->bound) == 0)
+    if (!ring->journaled || drain_number_of(thread->pool, ring) != thread->number ||
+        mem_load_acquire(&ring->bound) == 0)
         return false;
     for (uint32_t i = 0; i < thread->count; i++) {
         if (thread->rings[i]->ring == ring)
@@ -124,6 +137,21 @@ static void drain_let_go(struct drain_thread *thread, struct drain_ring *drain)
     weird_ring_put(ring);
 }
 
+/* Its buffers are some MiB, which a thread without rings does without. */
+static void drain_open_queue(struct drain_thread *thread)
+{
+    thread->opened = true;
+    thread->queue = io_queue_open(false);
+    if (thread->queue && journal_flights_open(thread->queue, DRAIN_LITTLE_BYTES, &thread->flights) < 0) {
+        io_queue_close(thread->queue);
+        thread->queue = NULL;
+    }
+    if (!thread->queue)
+        log_warning("neither io_uring nor threads for writing are to be had: journals are written one write at a time");
+    else
+        log_debug("journals are written by %s", io_queue_is_uring(thread->queue) ? "io_uring" : "threads");
+}
+
 static void drain_refresh(struct drain_thread *thread)
 {
     uint64_t generation = mem_load_acquire(&thread->pool->registry->generation);
@@ -141,10 +169,16 @@ static void drain_refresh(struct drain_thread *thread)
     uint32_t before = thread->count;
     if (!registry_walk(thread->pool->registry, drain_take, thread))
         thread->generation = generation; /* else memory was short: again in the next round */
+    if (thread->count && !thread->opened)
+        drain_open_queue(thread);
     for (uint32_t i = before; i < thread->count; i++) {
         policies_of(thread->pool->policies, thread->rings[i]->ring->name, &thread->rings[i]->policy);
         thread->rings[i]->flights = thread->flights;
         drain_ring_begin(thread->rings[i]);
+        const struct spread_node *node = spread_of_thread(&thread->pool->spread, thread->number);
+        if (node)
+            log_debug("ring %s: drained by thread %u, of NUMA node %u", thread->rings[i]->ring->name, thread->number,
+                      node->node);
     }
 }
 
@@ -307,24 +341,10 @@ static void drain_end(struct drain_thread *thread)
     free(thread->buffer.bytes);
 }
 
-static void drain_open_queue(struct drain_thread *thread)
-{
-    thread->queue = io_queue_open(false);
-    if (thread->queue && journal_flights_open(thread->queue, DRAIN_LITTLE_BYTES, &thread->flights) < 0) {
-        io_queue_close(thread->queue);
-        thread->queue = NULL;
-    }
-    if (!thread->queue)
-        log_warning("neither io_uring nor threads for writing are to be had: journals are written one write at a time");
-    else
-        log_debug("journals are written by %s", io_queue_is_uring(thread->queue) ? "io_uring" : "threads");
-}
-
 static void *drain_main(void *argument)
 {
     struct drain_thread *thread = argument;
     rcu_register_thread();
-    drain_open_queue(thread);
     beat_begin(&thread->beat);
     thread->nap_ns = DRAIN_NAP_MIN_NS;
     for (;;) {
@@ -349,7 +369,7 @@ static void *drain_main(void *argument)
     return NULL;
 }
 
-/* On its processors from its first instruction, so that what it touches first lies near them. */
+/* On its processors from its first instruction, so that what it touches first lies near them. cpus NULL: on any. */
 static int drain_create(struct drain_thread *thread, const cpu_set_t *cpus)
 {
     pthread_attr_t attributes;
@@ -364,10 +384,39 @@ static int drain_create(struct drain_thread *thread, const cpu_set_t *cpus)
     return -r;
 }
 
-int drain_start(struct drain_pool **ret_pool, const struct place *place, struct policies *policies,
-                struct registry *registry, uint32_t count, const cpu_set_t *cpus)
+/* On the processors of its NUMA node, where it is of one; else on any of these. */
+static int drain_create_near(struct drain_thread *thread, const cpu_set_t *cpus)
 {
-    struct drain_pool *pool = calloc(1, sizeof *pool + count * sizeof pool->threads[0]);
+    const struct spread_node *node = spread_of_thread(&thread->pool->spread, thread->number);
+    int r = node ? drain_create(thread, &node->cpus) : drain_create(thread, cpus);
+    if (node && r == 0) {
+        log_debug("drain thread %u runs on NUMA node %u alone", thread->number, node->node);
+    } else if (node) {
+        /* Its processors are gone by now, or a container's rules forbid to choose: it drains from afar, too. */
+        log_warning("drain thread %u cannot be bound to NUMA node %u: %s", thread->number, node->node, strerror(-r));
+        r = drain_create(thread, cpus);
+    }
+    return r;
+}
+
+/* cpus NULL: those that this process may use. */
+static void drain_spread(struct spread *ret_spread, uint32_t threads, const cpu_set_t *cpus)
+{
+    cpu_set_t allowed;
+    int node_of_cpu[CPU_SETSIZE];
+    CPU_ZERO(&allowed);
+    if (!cpus && sched_getaffinity(0, sizeof allowed, &allowed) < 0)
+        CPU_ZERO(&allowed); /* more processors than a set has bits: of no node */
+    nodes_read(cpus ? cpus : &allowed, node_of_cpu);
+    spread_make(ret_spread, threads, cpus ? cpus : &allowed, node_of_cpu);
+}
+
+int drain_start(struct drain_pool **ret_pool, const struct place *place, struct policies *policies,
+                struct registry *registry, uint32_t threads, const cpu_set_t *cpus)
+{
+    struct spread spread;
+    drain_spread(&spread, threads, cpus);
+    struct drain_pool *pool = calloc(1, sizeof *pool + spread.thread_count * sizeof pool->threads[0]);
     if (!pool)
         return -ENOMEM;
     int r = room_open(&pool->room, place->journal_fd, policies);
@@ -378,20 +427,20 @@ int drain_start(struct drain_pool **ret_pool, const struct place *place, struct 
     pool->place = place;
     pool->policies = policies;
     pool->registry = registry;
-    pool->count = count;
-    for (uint32_t i = 0; i < count; i++) {
+    pool->spread = spread;
+    for (uint32_t i = 0; i < spread.thread_count; i++) {
         pool->threads[i].pool = pool;
         pool->threads[i].number = i;
     }
-    for (uint32_t i = 0; i < count; i++) {
-        r = drain_create(&pool->threads[i], cpus);
+    for (; pool->count < spread.thread_count; pool->count++) {
+        struct drain_thread *thread = &pool->threads[pool->count];
+        r = drain_create_near(thread, cpus);
         if (r != 0) {
-            pool->count = i;
             drain_finish(pool);
             drain_free(pool);
             return r;
         }
-        pthread_setname_np(pool->threads[i].thread, "weird-drain");
+        pthread_setname_np(thread->thread, "weird-drain");
     }
     *ret_pool = pool;
     return 0;
@@ -399,7 +448,7 @@ int drain_start(struct drain_pool **ret_pool, const struct place *place, struct 
 
 void drain_wake(struct drain_pool *pool, const struct weird_ring *ring)
 {
-    bell_ring(&pool->threads[ring->hash % pool->count].bell);
+    bell_ring(&pool->threads[drain_number_of(pool, ring)].bell);
 }
 
 void drain_wake_all(struct drain_pool *pool)

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The drain threads. Rings are spread over them by the hash of their names; a ring's drain state belongs to one thread. */
+/*
+ * The drain threads. Rings are spread over them by NUMA node (see spread.h) and by the hash of their names; a ring's drain state
+ * belongs to one thread.
+ */
 #ifndef WEIR_DAEMON_DRAIN_H
 #define WEIR_DAEMON_DRAIN_H
 
@@ -14,9 +17,9 @@
 
 struct drain_pool;
 
-/* Starts `count` threads, on these processors alone; cpus NULL: on any. */
+/* Starts so many threads, or one for each NUMA node, on these processors alone; cpus NULL: on any. */
 int drain_start(struct drain_pool **ret_pool, const struct place *place, struct policies *policies,
-                struct registry *registry, uint32_t count, const cpu_set_t *cpus);
+                struct registry *registry, uint32_t threads, const cpu_set_t *cpus);
 /* Wakes the thread that has this ring: the registry changed, or memory was repaired. Any thread. */
 void drain_wake(struct drain_pool *pool, const struct weird_ring *ring);
 /* Wakes them all: the policies changed. Any thread. */

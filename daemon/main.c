@@ -35,7 +35,7 @@ static const char usage[] =
     "  --bus DIR      the bus (default: $WEIR_BUS, else /run/weir where it may be used, else /dev/shm/weir-UID)\n"
     "  --journal DIR  where the journals lie (default: /var/lib/weir where it may be written, else\n"
     "                 $XDG_STATE_HOME/weir, else ~/.local/state/weir)\n"
-    "  --threads N    threads that drain, 1 to 64 (default: 1)\n"
+    "  --threads N    threads that drain, 1 to 64 (default: 1; one for each NUMA node at least)\n"
     "  --cpus LIST    processors that they run on, like 0,2-5 (default: any)\n"
     "  --verbose      more lines on standard error\n"
     "  --help         this text\n"

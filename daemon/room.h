@@ -5,9 +5,11 @@
  *
  *   - What one was promised and has not made yet counts, so two who ask at once cannot both get the last of it.
  *   - A ring whose journal expires what is oldest is told how much to give up from the high watermark on, down to the
- *   low one. - Any other that was refused once gets nothing before the low watermark is reached.
+ *     low one.
+ *   - Any other that was refused once gets nothing before the low watermark is reached.
  *
- * Any thread; the small files of a journal (meta, ledger, names, pins) are not counted, and live in the reserve.
+ * Any thread; the small files of a journal (meta, ledger, names, pins, index) are not counted, and live in the reserve:
+ * weird.conf(5) says how large they get.
  */
 #ifndef WEIR_DAEMON_ROOM_H
 #define WEIR_DAEMON_ROOM_H

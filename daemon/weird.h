@@ -25,7 +25,7 @@ struct policy_rules;
 struct weird_options {
     const char *bus;     /* NULL: as shm_bus_open() chooses */
     const char *journal; /* NULL: as place_open() chooses */
-    uint32_t threads;    /* that drain; 0: 1 */
+    uint32_t threads;    /* that drain, one for each NUMA node at least; 0: 1 */
     bool verbose;
     const cpu_set_t *cpus;               /* processors that the threads that drain run on; NULL: any */
     const struct policy_rules *policies; /* NULL: the defaults */

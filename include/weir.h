@@ -18,7 +18,7 @@
  *              pinned
  *   -EMSGSIZE  the message is larger than a segment takes, or the buffer is too small for it
  *   -EBUSY     the name, or the exclusive ring, is held by a process that is alive; or weird has the journal, or others
- *              change its pins
+ *              change its pins, or they keep it
  *   -EALREADY  a named publisher's sequence is not above its last one: it was published before
  *   -ENOSPC    a table of the ring is full (publishers, readers, names); or the journal's pins, or the disk, are full
  *   -EIDRM     the ring was removed while in use, whether or not there is another of its name now: a publisher is told at
@@ -131,8 +131,9 @@ int weir_bus_default(char *buffer, size_t buffer_bytes);
 int weir_ring_create(const char *bus, const char *name, const struct weir_ring_options *options);
 
 /*
- * Removes a ring: its name at once, its memory when the last process has let go. -EBUSY when somebody alive uses it
- * and force is 0. keep_journal 1: the journal stays, and weird brings the ring back from it; 0: it goes too, for which
+ * Removes a ring: its name at once, its memory when the last process has let go. With force 0: -EBUSY when somebody alive
+ * uses it, or pins keep the journal that is to go, which weir_last_error() names; or an error of reading the pins.
+ * keep_journal 1: the journal stays, and weird brings the ring back from it; 0: it goes too, for which
  * weird is waited for up to 5 s; -EBUSY also when it has not let go of it by then: the ring is removed, and weird removes the
  * journal when it goes on.
  */

@@ -36,8 +36,8 @@ if [ ! -e "$sysroot/.complete" ]; then
     -o "Dir::State::lists=$build/apt/lists" -o "Dir::State::status=$build/apt/status"
     -o "Dir::Cache=$build/apt/cache" -o "Dir::Cache::archives=$build/apt/archives")
   { apt-get "${other[@]}" update &&
-    (cd "$build/apt/archives" && apt-get "${other[@]}" download liburcu-dev liburcu8 libjansson-dev libjansson4 \
-      libinih-dev libinih1); } \
+    (cd "$build/apt/archives" && apt-get "${other[@]}" download liburcu-dev liburcu8 liburing-dev liburing2 \
+      libjansson-dev libjansson4 libinih-dev libinih1 libnuma-dev libnuma1); } \
     >"$build/apt.log" 2>&1 || { cat "$build/apt.log"; exit 77; }
   for package in "$build"/apt/archives/*.deb; do
     dpkg -x "$package" "$sysroot"

@@ -15,10 +15,10 @@ BEGIN {
 
   # Folder: the targets and packages that its CMakeLists.txt may name.
   links["ringbuf"] = "weir_ringbuf"
-  links["shm"] = "weir_shm PkgConfig::NUMA"
+  links["shm"] = "weir_shm"
   links["journal"] = "weir_journal weir_ringbuf"
   links["client"] = "weir weir_static weir_client weir_shm weir_ringbuf weir_journal"
-  links["daemon"] = "weird weird_core weir_shm weir_ringbuf weir_journal PkgConfig::URCU PkgConfig::URING PkgConfig::INIH"
+  links["daemon"] = "weird weird_core weir_shm weir_ringbuf weir_journal PkgConfig::URCU PkgConfig::URING PkgConfig::INIH PkgConfig::NUMA"
   links["bench"] = "weir_bench"
   links["cli"] = "weir weir_tool weir_bench weir_client PkgConfig::JANSSON"
   links["examples"] = "weir"
@@ -27,7 +27,7 @@ BEGIN {
   only["urcu"] = "daemon"
   only["jansson"] = "cli"
   only["ini[.]h"] = "daemon"
-  only["numa"] = "shm"
+  only["numa"] = "daemon"
 
   # What a ring may use: no system call, no malloc, no log. tests/symbols_test.sh asks the object code as well.
   ring_may = "assert.h errno.h limits.h stdbool.h stddef.h stdint.h string.h"
@@ -166,7 +166,7 @@ kind == "cmake" {
     if (word ~ /^(weir|weir_static|weir_tool|weird|weird_core|weir_(ringbuf|shm|journal|client|bench)|PkgConfig::.*)$/ &&
         !has(links[folder], word))
       breach(folder "/ may not link " word)
-    if ((word ~ /^liburcu/ && folder != "daemon") || (word == "inih" && folder != "daemon") || (word == "jansson" && folder != "cli") || (word == "numa" && folder != "shm"))
+    if ((word ~ /^liburcu/ && folder != "daemon") || (word == "inih" && folder != "daemon") || (word == "jansson" && folder != "cli") || (word == "numa" && folder != "daemon"))
       breach(folder "/ may not look for " word)
   }
 }

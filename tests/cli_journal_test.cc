@@ -280,6 +280,51 @@ TEST_F(Journal, StatSaysWhenTheJournalWillBeFull)
     }));
 }
 
+TEST_F(Journal, StatCountsDownToTheLimitOfTheRing)
+{
+    constexpr json_int_t limit = 1 << 20;
+    Process weird({bin_ + "/weird", "--bus", bus_, "--journal", disk_ + "/journal", "--config",
+                   file("weird.conf", "[ring a]\nlimit = 1MiB\n")},
+                  Process::NOTHING);
+    create("a", small);
+    ASSERT_TRUE(served("a"));
+    auto until = [](const std::function<bool()> &condition) {
+        auto began = Clock::now();
+        while (!condition()) {
+            if (seconds_since(began) > 30)
+                return false;
+        }
+        return true;
+    };
+    auto report = [&] {
+        return std::move(parse_lines(run({"stat", "a", "--json", "--interval", "200ms", "--count", "1"}).output)[0]);
+    };
+    auto room = [](const Json &of) { return number(of.get(), "journal_room_bytes"); };
+    ASSERT_EQ(run({"pub", "a", "--confirm", "durable"}, "x\n").status, 0);
+    ASSERT_TRUE(until([&] { return json_is_integer(json_object_get(report().get(), "journal_room_bytes")); }));
+    EXPECT_LE(room(report()), limit);
+    {
+        Process source(weir({"pub", "a", "--rate", "500"}));
+        source.write_input(numbers(1, 5000));
+        EXPECT_TRUE(until([&] {
+            Json busy = report();
+            double rate = json_real_value(json_object_get(busy.get(), "written_bytes_per_second"));
+            double left = json_real_value(json_object_get(busy.get(), "journal_full_in_seconds"));
+            double expected = (double)room(busy) / rate;
+            return rate > 0 && room(busy) <= limit && left > 0.99 * expected && left < 1.01 * expected;
+        }));
+    }
+    Process flood(weir({"pub", "a", "--file", file("in", numbers(1, 50000))}));
+    std::string text;
+    EXPECT_TRUE(until([&] { /* too little is left for another file */
+                            Json full = report();
+                            text = run({"stat", "a"}).output;
+                            return room(full) < limit / 4 &&
+                                   json_is_null(json_object_get(full.get(), "journal_full_in_seconds")) &&
+                                   contains(text, "Disk quota exceeded") && !contains(text, ": full in ");
+    })) << text;
+}
+
 TEST_F(Journal, StatNamesTheStoppedPublisherThatReadersWaitFor)
 {
     create("a", {"--memory"});

@@ -335,6 +335,19 @@ TEST_F(JournalTool, PinsAreMadeShownAndTakenAway)
     }
 }
 
+TEST_F(JournalTool, ARingWhoseJournalHasPinsIsRemovedByForceAlone)
+{
+    fill();
+    EXPECT_EQ(run({"journal", "pin", "a", "--name", "audit", "--from", "640", "--to", "1280"}).status, 0);
+    Result result = run({"ring", "rm", "a"});
+    EXPECT_EQ(result.status, 1);
+    EXPECT_TRUE(contains(result.error, "pins keep the journal of ring a (audit): unpin, keep the journal"))
+        << result.error;
+    EXPECT_TRUE(same(contents("a"), numbers(1, 2000)));
+    EXPECT_EQ(run({"ring", "rm", "a", "--force"}).status, 0);
+    EXPECT_FALSE(std::filesystem::exists(disk_ + "/journal/a"));
+}
+
 /* docs/guarantees.md: "The way back after a journal error". */
 TEST_F(JournalTool, ARingGoesOnWithItsJournalInAnotherDirectory)
 {

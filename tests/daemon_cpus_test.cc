@@ -4,12 +4,14 @@
 
 #include "tests/daemon_support.hh"
 
+#include <algorithm>
 #include <map>
 
 #include <sched.h>
 
 extern "C" {
 #include "daemon/cpus.h"
+#include "daemon/nodes.h"
 }
 
 namespace
@@ -33,6 +35,32 @@ protected:
             }
         }
         return all;
+    }
+    static cpu_set_t allowed_here()
+    {
+        cpu_set_t cpus;
+        EXPECT_EQ(sched_getaffinity(0, sizeof cpus, &cpus), 0);
+        return cpus;
+    }
+    static bool same(const std::string &list, const cpu_set_t &cpus)
+    {
+        cpu_set_t listed;
+        return cpus_parse(list.c_str(), &listed) == 0 && CPU_EQUAL(&listed, &cpus);
+    }
+    /* As if it had been created for this node. */
+    void ask_for_node(const std::string &ring, uint16_t node)
+    {
+        const uint16_t word = (uint16_t)(node + 1);
+        int fd = open((bus_ + "/" + ring + "/control").c_str(), O_RDWR | O_CLOEXEC);
+        ASSERT_EQ(pwrite(fd, &word, sizeof word, offsetof(struct ring_control, numa_node)), 2);
+        close(fd);
+    }
+    void publish_durably(const std::string &ring)
+    {
+        struct weir_pub *pub = publisher(ring.c_str());
+        ASSERT_NE(pub, nullptr);
+        EXPECT_EQ(wait_durable(pub, send(pub, "x")), 0) << weir_last_error();
+        weir_pub_close(pub);
     }
     /* Runs it with these options until it ends by itself; what it said is in its log. */
     int refused(Weird &weird, const std::vector<std::string> &options)
@@ -78,8 +106,7 @@ TEST_F(DaemonCpus, ListsAreTakenAsTasksetTakesThem)
 
 TEST_F(DaemonCpus, DrainThreadsRunOnThoseThatTheyAreGivenAndDrain)
 {
-    cpu_set_t mine;
-    ASSERT_EQ(sched_getaffinity(0, sizeof mine, &mine), 0);
+    cpu_set_t mine = allowed_here();
     int last = 0;
     for (int cpu = 0; cpu < CPU_SETSIZE; cpu++)
         last = CPU_ISSET((size_t)cpu, &mine) ? cpu : last;
@@ -88,9 +115,7 @@ TEST_F(DaemonCpus, DrainThreadsRunOnThoseThatTheyAreGivenAndDrain)
     create("ring");
     ASSERT_TRUE(weird.start()) << weird.log();
     EXPECT_EQ(allowed_of(weird.pid(), "weird-drain"), std::vector<std::string>(3, std::to_string(last)));
-    struct weir_pub *pub = publisher("ring");
-    EXPECT_EQ(wait_durable(pub, send(pub, "x")), 0) << weir_last_error();
-    weir_pub_close(pub);
+    publish_durably("ring");
     EXPECT_EQ(weird.stop(), 0);
 }
 
@@ -101,6 +126,108 @@ TEST_F(DaemonCpus, OneThatMayNotBeUsedIsAnErrorThatNamesIt)
     EXPECT_TRUE(weird.says("processor 1023 is not there")) << weird.log();
     EXPECT_EQ(refused(weird, {"--cpus", "some"}), 2);
     EXPECT_TRUE(weird.says("--cpus must be a list of processors")) << weird.log();
+}
+
+/* -- NUMA nodes ----------------------------------------------------------------------------------------------------- */
+
+TEST_F(DaemonCpus, RingOnANodeIsDrainedByAThreadOnItAndOneNodeBindsNoThread)
+{
+    std::map<std::string, cpu_set_t> nodes; /* those with processors that may be used */
+    for (const auto &entry : std::filesystem::directory_iterator("/sys/devices/system/node")) {
+        std::string list;
+        cpu_set_t mine = allowed_here(), cpus;
+        std::getline(std::ifstream(entry.path() / "cpulist"), list);
+        if (cpus_parse(list.c_str(), &cpus) < 0)
+            continue;
+        CPU_AND(&cpus, &cpus, &mine);
+        if (CPU_COUNT(&cpus))
+            nodes[entry.path().filename()] = cpus;
+    }
+    cpu_set_t mine = allowed_here();
+    std::vector<int> node_of_cpu(CPU_SETSIZE);
+    nodes_read(&mine, node_of_cpu.data());
+    for (const auto &[name, cpus] : nodes) {
+        for (size_t cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+            if (CPU_ISSET(cpu, &cpus) && node_of_cpu[cpu] >= 0) {
+                EXPECT_EQ("node" + std::to_string(node_of_cpu[cpu]), name);
+            }
+        }
+    }
+    struct weir_ring_options options = small_ring();
+    options.numa_node = 0;
+    int r = weir_ring_create(bus_.c_str(), "ring", &options);
+    if (r == -EOPNOTSUPP || r == -EINVAL)
+        GTEST_SKIP() << weir_last_error();
+    ASSERT_EQ(r, 0) << weir_last_error();
+    Weird weird(bus_, journal_);
+    ASSERT_TRUE(weird.start()) << weird.log();
+    publish_durably("ring");
+    std::vector<std::string> threads = allowed_of(weird.pid(), "weird-drain");
+    if (nodes.size() > 1) {
+        EXPECT_EQ(threads.size(), nodes.size());
+        for (const auto &[name, cpus] : nodes)
+            EXPECT_TRUE(std::any_of(threads.begin(), threads.end(), [&cpus = cpus](const std::string &thread) {
+                return same(thread, cpus);
+            })) << name;
+        EXPECT_EQ(weird.says("ring ring: drained by thread 0, of NUMA node 0\n"), nodes.count("node0")) << weird.log();
+    } else {
+        ASSERT_EQ(threads.size(), 1u);
+        EXPECT_TRUE(same(threads[0], allowed_here())) << threads[0];
+        EXPECT_FALSE(weird.says("NUMA")) << weird.log();
+    }
+    EXPECT_EQ(weird.stop(), 0);
+}
+
+/* The first processor is node 3, the others are node 7. */
+int first_cpu;
+int made_up_node(int cpu)
+{
+    return cpu == first_cpu ? 3 : 7;
+}
+
+TEST_F(DaemonCpus, OnAMachineOfTwoNodesEachHasAThreadForItsRings)
+{
+    cpu_set_t first, others = allowed_here();
+    if (CPU_COUNT(&others) < 2)
+        GTEST_SKIP() << "one processor cannot be two nodes";
+    for (first_cpu = 0; !CPU_ISSET((size_t)first_cpu, &others);)
+        first_cpu++;
+    CPU_ZERO(&first);
+    CPU_SET((size_t)first_cpu, &first);
+    CPU_CLR((size_t)first_cpu, &others);
+    for (const auto &[ring, node] : std::map<std::string, uint16_t>{{"three", 3}, {"seven", 7}, {"absent", 1000}}) {
+        create(ring);
+        ask_for_node(ring, node);
+    }
+    create("any");
+
+    nodes_hook = made_up_node;
+    testing::internal::CaptureStderr();
+    {
+        struct weird_options options = {};
+        options.bus = bus_.c_str();
+        options.journal = journal_.c_str();
+        options.threads = 1;
+        options.verbose = true;
+        struct weird *weird = nullptr;
+        struct shm_why why = {};
+        EXPECT_EQ(weird_start(&options, &weird, &why), 0) << why.text;
+        for (const char *ring : {"three", "seven", "absent", "any"})
+            publish_durably(ring);
+        std::vector<std::string> threads = allowed_of(getpid(), "weird-drain");
+        EXPECT_EQ(threads.size(), 2u);
+        for (const cpu_set_t &cpus : {first, others})
+            EXPECT_EQ(std::count_if(threads.begin(), threads.end(),
+                                    [&](const std::string &thread) { return same(thread, cpus); }),
+                      1);
+        weird_stop(weird);
+    }
+    nodes_hook = nullptr;
+    std::string log = testing::internal::GetCapturedStderr();
+    EXPECT_NE(log.find("drain thread 0 runs on NUMA node 3 alone\n"), std::string::npos) << log;
+    EXPECT_NE(log.find("drain thread 1 runs on NUMA node 7 alone\n"), std::string::npos) << log;
+    EXPECT_NE(log.find("ring three: drained by thread 0, of NUMA node 3\n"), std::string::npos) << log;
+    EXPECT_NE(log.find("ring seven: drained by thread 1, of NUMA node 7\n"), std::string::npos) << log;
 }
 
 /* -- placement of rings that come back ------------------------------------------------------------------------------- */
@@ -116,9 +243,7 @@ TEST_F(DaemonCpus, RingComesBackOnTheNodeThatItWasMadeFor)
     const int node = placement("ring").numa_node;
     Weird weird(bus_, journal_);
     ASSERT_TRUE(weird.start()) << weird.log();
-    struct weir_pub *pub = publisher("ring");
-    EXPECT_EQ(wait_durable(pub, send(pub, "x")), 0) << weir_last_error();
-    weir_pub_close(pub);
+    publish_durably("ring");
     restart_host(weird, "ring");
     struct weir_ring_placement now = placement("ring");
     EXPECT_EQ(now.numa_node, node);
@@ -132,17 +257,14 @@ TEST_F(DaemonCpus, RingComesBackOnTheNodeThatItWasMadeFor)
 TEST_F(DaemonCpus, RingWhosePlaceIsGoneComesBackOnOrdinaryMemoryAndItIsSaid)
 {
     create("ring");
-    const uint16_t absent = 1001; /* node 1000 */
+    ask_for_node("ring", 1000);
     const uint8_t transparent = RING_HUGE_TRANSPARENT;
     int fd = open((bus_ + "/ring/control").c_str(), O_RDWR | O_CLOEXEC);
-    ASSERT_EQ(pwrite(fd, &absent, sizeof absent, offsetof(struct ring_control, numa_node)), 2);
     ASSERT_EQ(pwrite(fd, &transparent, sizeof transparent, offsetof(struct ring_control, huge)), 1);
     close(fd);
     Weird weird(bus_, journal_);
     ASSERT_TRUE(weird.start()) << weird.log();
-    struct weir_pub *pub = publisher("ring");
-    EXPECT_EQ(wait_durable(pub, send(pub, "x")), 0) << weir_last_error();
-    weir_pub_close(pub);
+    publish_durably("ring");
     restart_host(weird, "ring");
     EXPECT_EQ(weird.times_said("ring ring: it is back on ordinary memory: "), 1u) << weird.log();
     struct weir_ring_placement now = placement("ring");

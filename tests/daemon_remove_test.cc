@@ -146,6 +146,59 @@ TEST_F(DaemonRemoveJournal, LeavesTheJournalOfAnotherRingAlone)
     EXPECT_FALSE(std::filesystem::exists(bus_ + "/ring"));
 }
 
+/* Whoever pinned it may know nothing of who removes the ring. */
+TEST_F(DaemonRemoveJournal, WithPinsGoesByForceAlone)
+{
+    create("ring");
+    Weird weird(bus_, journal_);
+    ASSERT_TRUE(weird.start()) << weird.log();
+    struct weir_pub *pub = publisher("ring");
+    EXPECT_EQ(wait_durable(pub, send(pub, "x")), 0) << weir_last_error();
+    weir_pub_close(pub);
+    int fd = open((journal_ + "/ring").c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    ASSERT_GE(fd, 0);
+    auto refused = [&] {
+        int r = weir_ring_remove(bus_.c_str(), "ring", 0, 0);
+        return std::to_string(r == -EBUSY) + ": " + weir_last_error();
+    };
+    auto error = [](const std::string &names) {
+        return "1: pins keep the journal of ring ring (" + names + "): unpin, keep the journal, or use force";
+    };
+    ASSERT_EQ(journal_pin(fd, "audit", 0, 64), 0);
+    EXPECT_EQ(refused(), error("audit"));
+    ASSERT_EQ(journal_pin(fd, "bills", 0, 1 << 20), 0);
+    EXPECT_EQ(refused(), error("audit, bills"));
+    for (char c = 'a'; c <= 'z'; c++)
+        ASSERT_EQ(journal_pin(fd, std::string(64, c).c_str(), 0, 64), 0);
+    EXPECT_EQ(refused(), error(std::string(64, 'a') + ", audit, " + std::string(64, 'b') + ", bills, " +
+                               std::string(64, 'c') + " and 23 more"));
+
+    pub = publisher("ring"); /* nothing of it has gone */
+    EXPECT_EQ(wait_durable(pub, send(pub, "y")), 0) << weir_last_error();
+    weir_pub_close(pub);
+    EXPECT_EQ(weir_ring_remove(bus_.c_str(), "ring", 0, 1), 0) << "the journal stays: " << weir_last_error();
+    EXPECT_TRUE(wait_until([&] { return weird.says("ring ring: removed"); })) << weird.log();
+    EXPECT_EQ(weird.stop(), 0) << weird.log();
+    ASSERT_TRUE(weird.start()) << weird.log();
+    ASSERT_NE(info("ring").size, 0u);
+    EXPECT_EQ(weir_ring_remove(bus_.c_str(), "ring", 0, 0), -EBUSY);
+
+    int pins_fd = openat(fd, "pins", O_WRONLY | O_CLOEXEC); /* damaged: any range may have been pinned */
+    EXPECT_EQ(pwrite(pins_fd, "x", 1, 40), 1);
+    close(pins_fd);
+    EXPECT_EQ(weir_ring_remove(bus_.c_str(), "ring", 0, 0), -EBADMSG);
+    EXPECT_NE(std::string(weir_last_error()).find("the pins of the journal of ring ring cannot be read"),
+              std::string::npos)
+        << weir_last_error();
+    ASSERT_EQ(journal_unpin(fd, nullptr), 0);
+    ASSERT_EQ(journal_pin(fd, "audit", 0, 64), 0);
+    EXPECT_EQ(refused(), error("audit"));
+    close(fd);
+    EXPECT_EQ(weir_ring_remove(bus_.c_str(), "ring", 1, 0), 0) << weir_last_error();
+    EXPECT_FALSE(journal_stands("ring"));
+    EXPECT_EQ(weird.stop(), 0) << weird.log();
+}
+
 INSTANTIATE_TEST_SUITE_P(Rings, DaemonRemove, testing::Values(true, false),
                          [](const testing::TestParamInfo<bool> &kind) { return kind.param ? "Journaled" : "Memory"; });
 

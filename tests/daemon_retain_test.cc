@@ -608,6 +608,8 @@ protected:
         struct weir_pub *pub = publisher("ring", "named");
         std::string filler = journal_ + "/filler";
         int fd = open(filler.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+        publish(pub, 1);
+        ASSERT_TRUE(wait_until([&] { return info("ring").journal_room_bytes <= 15 << 20; })) << "but for the reserve";
         for (int round = 1; round <= 2; round++) {
             ASSERT_EQ(posix_fallocate(fd, 0, (3 - round) * (2 << 20)), 0);
             for (int i = 0; i < 20000 && info("ring").journal_error == 0; i++) {
@@ -618,6 +620,7 @@ protected:
                 continue;
             struct weir_ring_info now = info("ring");
             EXPECT_EQ(now.journal_error, ENOSPC);
+            EXPECT_TRUE(wait_until([&] { return info("ring").journal_room_bytes < 1 << 20; }));
             EXPECT_GT(now.refused_count + (GetParam() == WEIR_BLOCK), 0u);
             EXPECT_GE(free_bytes(), (uint64_t)(1 << 20) - 65536) << "the reserve was taken";
             ASSERT_EQ(ftruncate(fd, 0), 0);
