@@ -597,7 +597,7 @@ static int measure_daemon(const char *bus, pid_t pid, double seconds, double *re
 int case_idle_daemon(struct site *site, double seconds, double *ret_share)
 {
     struct bench_daemon daemon;
-    int r = bench_daemon_start(&daemon, site, -1, 0);
+    int r = bench_daemon_start(&daemon, site, -1, 0, 0);
     if (r < 0)
         return r;
     r = measure_daemon(site->bus, daemon.pid, seconds, ret_share);

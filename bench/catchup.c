@@ -104,7 +104,7 @@ static int catch_up(struct pair *pair, struct site *site, struct work *work, uin
     struct bench_daemon daemon = {0};
     int r = journaled_ring(site, work->shape, RING);
     if (r == 0)
-        r = bench_daemon_start(&daemon, site, pair->cpus[1], bytes);
+        r = bench_daemon_start(&daemon, site, pair->cpus[1], bytes, 0);
     if (r == 0)
         r = fill(work);
     if (r == 0)

@@ -26,7 +26,7 @@ static int run(struct pair *pair, struct work *work, int (*parent)(struct pair *
     struct bench_daemon daemon = {0};
     int r = journaled_ring(work->site, work->shape, RING);
     if (r == 0)
-        r = bench_daemon_start(&daemon, work->site, pair->cpus[1], work->bytes);
+        r = bench_daemon_start(&daemon, work->site, pair->cpus[1], work->bytes, 0);
     if (r == 0)
         r = journaled_pub(work->site, RING, &work->pub);
     if (r == 0)

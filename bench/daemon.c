@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -56,7 +57,8 @@ static _Noreturn void become(const struct bench_daemon *daemon, const char *mana
     }
     dup2(log, STDERR_FILENO);
     setenv("NOTIFY_SOCKET", manager, 1);
-    execlp(daemon->site->weird, "weird", "--bus", daemon->site->bus, "--journal", daemon->journal, (char *)NULL);
+    execlp(daemon->site->weird, "weird", "--bus", daemon->site->bus, "--journal", daemon->journal,
+           daemon->config[0] ? "--config" : (char *)NULL, daemon->config, (char *)NULL);
     fprintf(stderr, "%s: %s\n", daemon->site->weird, strerror(errno));
     _exit(127);
 }
@@ -119,14 +121,28 @@ int bench_daemon_again(struct bench_daemon *daemon)
     return r;
 }
 
-int bench_daemon_start(struct bench_daemon *daemon, struct site *site, int cpu, uint64_t bytes)
+static int write_config(struct bench_daemon *daemon, uint64_t retain_bytes)
+{
+    snprintf(daemon->config, sizeof daemon->config, "%s/weird.conf", daemon->site->folder);
+    FILE *file = fopen(daemon->config, "we");
+    if (!file)
+        return -errno;
+    fprintf(file, "[ring]\nretain_bytes = %" PRIu64 "\n", retain_bytes);
+    return fclose(file) == 0 ? 0 : -errno;
+}
+
+int bench_daemon_start(struct bench_daemon *daemon, struct site *site, int cpu, uint64_t bytes, uint64_t retain_bytes)
 {
     *daemon = (struct bench_daemon){.site = site, .cpu = cpu};
     int r = site_open(site, bytes);
     if (r < 0)
         return r;
     snprintf(daemon->journal, sizeof daemon->journal, "%s/journal", site->folder);
-    r = mkdir(daemon->journal, 0700) == 0 ? bench_daemon_again(daemon) : -errno;
+    r = mkdir(daemon->journal, 0700) == 0 ? 0 : -errno;
+    if (r == 0 && retain_bytes)
+        r = write_config(daemon, retain_bytes);
+    if (r == 0)
+        r = bench_daemon_again(daemon);
     if (r < 0)
         site_remove(daemon->journal);
     return r;

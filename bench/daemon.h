@@ -12,14 +12,16 @@ struct bench_daemon {
     struct site *site;
     int cpu;
     char journal[600];
+    char config[600];     /* empty: none */
     double ready_seconds; /* from its start until it said that it serves its rings */
 };
 
 /*
  * Starts `weird` on the bus, on this processor alone or, -1, on any, and waits until it is ready. `bytes` are to be
- * written to its journal. Negative errno; -EINTR: the site was asked to stop. It does not outlive its starter.
+ * written to its journal; retain_bytes of them are kept, 0: all. Negative errno; -EINTR: the site was asked to stop. It does
+ * not outlive its starter.
  */
-int bench_daemon_start(struct bench_daemon *daemon, struct site *site, int cpu, uint64_t bytes);
+int bench_daemon_start(struct bench_daemon *daemon, struct site *site, int cpu, uint64_t bytes, uint64_t retain_bytes);
 /* Sends it a signal that ends it, and waits; its journal stays. */
 void bench_daemon_end(struct bench_daemon *daemon, int signal_number);
 /* Starts it again on the same journal. */

@@ -8,6 +8,8 @@
 
 #define RINGS_MAX 100
 #define SECONDS 2
+/* A ring that has run for a while writes over what has expired, as its limit writes over what it wrote. */
+#define RETAIN_BYTES (64ull << 20)
 /* Of batches of 64 messages: so much that the drain has work all the time, and less than the publisher could. */
 #define PACE_NS 20000u
 
@@ -15,7 +17,7 @@ struct work {
     struct site *site;
     const struct case_shape *shape;
     size_t rings;
-    uint64_t batches;
+    uint64_t batches, primed;
     struct weir_pub *pubs[RINGS_MAX];
     struct histogram *histogram;
     double rate, drained;
@@ -55,8 +57,13 @@ static int send_everything(struct pair *pair, void *ctx)
 {
     (void)pair;
     struct work *work = ctx;
-    uint64_t last[RINGS_MAX] = {0}, start = bench_now_ns(), i = 0;
+    uint64_t last[RINGS_MAX] = {0}, i = 0;
     int r = 0;
+    for (uint64_t k = 0; r == 0 && k < work->primed; k++)
+        r = site_stopped(work->site) ? -EINTR : journaled_send(work->pubs[0], work->shape->payload_bytes, k, &last[0]);
+    if (r == 0 && work->primed)
+        r = journaled_wait(work->site, work->pubs[0], last[0]);
+    uint64_t start = bench_now_ns();
     /* Every ring gets as many; on a slow disk, fewer. */
     for (; r == 0 && i < work->batches && (i % work->rings || bench_now_ns() - start < SECONDS * 1000000000ull); i++) {
         size_t ring = i % work->rings;
@@ -75,12 +82,14 @@ int case_drain(struct pair *pair, struct site *site, const struct case_shape *sh
     struct work work = {.site = site, .shape = shape, .rings = shape->rings ? shape->rings : 1};
     struct bench_daemon daemon = {0};
     uint64_t batch_bytes = JOURNALED_BATCH * record_bytes(shape);
+    uint64_t retain_bytes = shape->rings ? 0 : RETAIN_BYTES;
+    work.primed = 3 * retain_bytes / batch_bytes;
     work.batches = bytes / batch_bytes / work.rings * work.rings;
     if (work.batches == 0)
         work.batches = work.rings;
     int r = make_rings(&work);
     if (r == 0)
-        r = bench_daemon_start(&daemon, site, pair->cpus[1], work.batches * batch_bytes);
+        r = bench_daemon_start(&daemon, site, pair->cpus[1], work.batches * batch_bytes, retain_bytes);
     for (size_t i = 0; i < work.rings && r == 0; i++)
         r = journaled_pub(site, ring_name(i), &work.pubs[i]);
     if (r == 0)
@@ -126,7 +135,7 @@ int case_publish(struct pair *pair, struct site *site, const struct case_shape *
     roomy.memory_bytes = bytes + bytes / 16 + JOURNALED_MEMORY_BYTES; /* segments end in padding */
     int r = make_rings(&work);
     if (r == 0 && shape->daemon)
-        r = bench_daemon_start(&daemon, site, pair->cpus[1], bytes);
+        r = bench_daemon_start(&daemon, site, pair->cpus[1], bytes, 0);
     if (r == 0 && shape->daemon)
         r = journaled_pub(site, ring_name(0), &work.pubs[0]);
     else if (r == 0)

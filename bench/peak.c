@@ -135,7 +135,7 @@ int case_peak(struct pair *pair, struct site *site, const struct case_shape *sha
     work.count = work.count < most ? work.count : most;
     int r = journaled_ring(site, shape, RING);
     if (r == 0)
-        r = bench_daemon_start(&daemon, site, pair->cpus[1], bytes);
+        r = bench_daemon_start(&daemon, site, pair->cpus[1], bytes, 0);
     if (r == 0)
         r = run(pair, &work);
     peak->resident = (double)bench_daemon_resident(&daemon);

@@ -118,7 +118,7 @@ int case_recover(struct site *site, uint64_t bytes, struct recover *ret_recover)
     struct work work = {.site = site, .bytes = bytes};
     int r = journaled_ring(site, &shape, RING);
     if (r == 0)
-        r = bench_daemon_start(&work.daemon, site, -1, bytes);
+        r = bench_daemon_start(&work.daemon, site, -1, bytes, 0);
     if (r == 0)
         r = fill(&work);
     if (r == 0)

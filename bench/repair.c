@@ -164,7 +164,7 @@ int case_repair(struct pair *pair, struct site *site, const struct case_shape *s
     options.journaled = shape->daemon;
     int r = case_say(weir_ring_create(site->bus, RING, &options), RING);
     if (r == 0 && shape->daemon)
-        r = bench_daemon_start(&daemon, site, -1, 0);
+        r = bench_daemon_start(&daemon, site, -1, 0, 0);
     if (r == 0)
         r = run(pair, &work);
     bench_daemon_stop(&daemon);

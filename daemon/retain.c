@@ -17,6 +17,9 @@
 #include "journal/files.h"
 
 #define RETAIN_LOOK_NS 100000000ull
+/* And each time that so much was written: half of the spares that are kept of what expires (journal/spare.c), so that under load
+ * files are used again, not made. */
+#define RETAIN_LOOK_BYTES (32ull << 20)
 #define RETAIN_SPARES_NS 1000000000ull
 /* What one look reads and takes away at most: there is draining to be done in between. */
 #define RETAIN_HEADERS 64u
@@ -242,9 +245,10 @@ static void retain_spares(struct retain *retain, const struct room_view *view, u
 int retain_look(struct retain *retain, uint64_t durable, uint64_t now_ns)
 {
     uint64_t went;
-    if (now_ns - retain->looked_ns < RETAIN_LOOK_NS)
+    if (now_ns - retain->looked_ns < RETAIN_LOOK_NS && durable - retain->looked_at < RETAIN_LOOK_BYTES)
         return 0;
     retain->looked_ns = now_ns;
+    retain->looked_at = durable;
     retain_join(retain);
     if (!retain->share)
         return 0;

@@ -14,13 +14,13 @@ struct retain {
     const struct policy *policy;
     struct room_share *share; /* NULL: not yet, for want of memory or descriptors */
     struct room *room;
-    uint64_t looked_ns;
-    uint64_t spares_ns;   /* when what could not be kept ready was tried again */
-    uint64_t aged_below;  /* segments below are older than the policy's age */
-    uint64_t aged_due_ns; /* CLOCK_REALTIME: before, none becomes so */
-    uint64_t told_room;   /* as in control.room */
-    int told_error;       /* that keeps segments from expiring, and was logged */
-    uint64_t busy_ns;     /* since when somebody changes the pins; 0: nobody does */
+    uint64_t looked_ns, looked_at; /* when, and where `durable` was */
+    uint64_t spares_ns;            /* when what could not be kept ready was tried again */
+    uint64_t aged_below;           /* segments below are older than the policy's age */
+    uint64_t aged_due_ns;          /* CLOCK_REALTIME: before, none becomes so */
+    uint64_t told_room;            /* as in control.room */
+    int told_error;                /* that keeps segments from expiring, and was logged */
+    uint64_t busy_ns;              /* since when somebody changes the pins; 0: nobody does */
 };
 
 /* All of it outlives the retain. */
