@@ -338,7 +338,8 @@ static bool drain_write_run(struct drain_ring *drain, struct drain_buffer *buffe
     if (drain->sent == drain->durable)
         drain->unsynced_ns = now_ns;
     drain->sent += bytes;
-    drain_ring_settle(drain, damaged < 0);
+    if (damaged < 0)
+        drain_ring_settle(drain, true);
     if (damaged < 0 && !drain->stopped) {
         if (drain->written != drain->durable && drain_ring_sync_begin(drain))
             drain_ring_sync_end(drain);
@@ -384,6 +385,7 @@ uint64_t drain_ring_write(struct drain_ring *drain, struct drain_buffer *buffer,
         total += (uint64_t)bytes;
     }
     if (total) {
+        drain_ring_settle(drain, false);
         drain->quiet_ns = 0;
         drain->pending = false;
     } else if (drain->quiet_ns == 0) {

@@ -64,48 +64,91 @@ static int make_way(struct journal_writer *writer, uint64_t position, bool flies
     return journal_flights_settle(writer, true);
 }
 
+void journal_blocks_send(struct journal_writer *writer)
+{
+    struct journal_gathered *gathered = &writer->blocks.gathered;
+
+    if (!gathered->flight)
+        return;
+    uint64_t bytes = gathered->lead + gathered->end - gathered->first;
+    journal_flight_send(gathered->flight, gathered->fd, gathered->lead, bytes, BLOCK + gathered->first - gathered->lead,
+                        gathered->position);
+    gathered->flight = NULL;
+}
+
+static bool follows(const struct journal_gathered *gathered, const struct journal_file *file, uint64_t offset,
+                    uint64_t bytes)
+{
+    return gathered->flight && gathered->segment == file->segment && gathered->end == offset &&
+           offset + bytes - gathered->first <= STAGE_BYTES;
+}
+
+static int gather(struct journal_writer *writer, const struct journal_file *file, uint64_t first, uint64_t lead)
+{
+    struct journal_gathered *gathered = &writer->blocks.gathered;
+    struct journal_flight *flight;
+
+    journal_blocks_send(writer);
+    int result = journal_flight_take(writer, &flight);
+    if (result < 0)
+        return result;
+    if (lead)
+        memcpy(flight->buffer - BLOCK, writer->blocks.header, BLOCK);
+    *gathered = (struct journal_gathered){.flight = flight,
+                                          .fd = file->fd,
+                                          .segment = file->segment,
+                                          .first = first,
+                                          .end = first,
+                                          .lead = lead,
+                                          .position = writer->sent};
+    return 0;
+}
+
 /* As much as the stage takes. A header that is due goes in front of the segment's first block, in one write. */
 static int write_part(struct journal_writer *writer, const struct journal_file *file, uint64_t offset,
                       const void *bytes_at, uint64_t bytes)
 {
     struct journal_blocks *blocks = &writer->blocks;
-    struct journal_flight *flight = NULL;
+    struct journal_gathered *gathered = &blocks->gathered;
     uint64_t position = journal_segment_start(file->segment, journal_shift(&writer->meta)) + offset;
     uint64_t end = offset + bytes;
     uint64_t first = block_of(offset), last = block_of(end - 1);
+    uint64_t lead = file->header_due && first == 0 ? BLOCK : 0;
     bool whole = end % BLOCK == 0; /* the last block is */
-    bool flies = writer->flights && file->flies && bytes > writer->flights->longer_than;
-    int result = make_way(writer, position, flies, offset == first);
+    bool more = follows(gathered, file, offset, bytes);
+    bool flies = more || (writer->flights && file->flies && bytes > writer->flights->longer_than);
+    int result = more ? 0 : make_way(writer, position, flies, offset == first);
 
-    if (result == 0 && flies)
-        result = journal_flight_take(writer, &flight);
+    if (result == 0 && flies && !more)
+        result = gather(writer, file, first, lead);
     if (result < 0)
         return result;
-    uint8_t *stage = flight ? flight->buffer : blocks->stage;
+    uint8_t *stage = flies ? gathered->flight->buffer + (first - gathered->first) : blocks->stage;
     uint8_t *last_at = stage + (last - first);
     if (offset != first || (first == last && !whole))
         result = get_block(blocks, file, first, stage);
     if (result == 0 && first != last && !whole)
         result = get_block(blocks, file, last, last_at);
-    uint64_t lead = file->header_due && first == 0 ? BLOCK : 0;
-    uint64_t all = lead + last + BLOCK - first;
     if (result == 0) {
         memcpy(stage + (offset - first), bytes_at, bytes);
-        if (lead && flight)
-            memcpy(stage - BLOCK, blocks->header, BLOCK);
-        if (!flight)
-            result = journal_file_write_blocks(file->fd, stage - lead, all, BLOCK + first - lead);
+        if (!flies)
+            result =
+                journal_file_write_blocks(file->fd, stage - lead, lead + last + BLOCK - first, BLOCK + first - lead);
     }
-    if (flight) /* also where it failed, with nothing in it: it was taken */
-        journal_flight_send(flight, file->fd, lead, result < 0 ? 0 : all, BLOCK + first - lead, position + bytes);
     if (result < 0)
         return result;
+    if (flies) {
+        gathered->end = last + BLOCK;
+        gathered->position = position + bytes;
+    }
     blocks->has_last = !whole;
     if (!whole)
         memcpy(blocks->last, last_at, BLOCK);
     blocks->last_segment = file->segment;
     blocks->last_offset = last;
     writer->sent = position + bytes;
+    if (flies && (!whole || gathered->end - gathered->first == STAGE_BYTES))
+        journal_blocks_send(writer); /* nothing more can be added */
     return 0;
 }
 

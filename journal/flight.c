@@ -70,6 +70,7 @@ int journal_flights_settle(struct journal_writer *writer, bool wait)
     struct journal_landings *landings = &writer->landings;
     int result = 0;
 
+    journal_blocks_send(writer);
     if (landings->first != landings->next && !wait)
         flights->queue->wait(flights->queue, NULL);
     for (; landings->first != landings->next; landings->first++) {
@@ -100,8 +101,11 @@ int journal_flight_take(struct journal_writer *writer, struct journal_flight **r
         if (result < 0)
             return result;
     }
-    if (flight->writer)
+    if (flight->writer) {
+        if (flight->writer->blocks.gathered.flight == flight)
+            journal_blocks_send(flight->writer);
         finish(flights, flight);
+    }
     flights->next = (flights->next + 1) % flights->count;
     flight->writer = writer;
     flight->number = landings->next++;

@@ -48,7 +48,7 @@ int journal_flight_take(struct journal_writer *writer, struct journal_flight **r
 /* Sends bytes of it, from `lead` before its buffer on. `position`: behind the last record in it. */
 void journal_flight_send(struct journal_flight *flight, int fd, uint64_t lead, uint64_t bytes, uint64_t offset,
                          uint64_t position);
-/* Takes note of what has landed; wait: of everything. An error ends the writer. */
+/* Sends what is gathered (blocks.h), and takes note of what has landed; wait: of everything. An error ends the writer. */
 int journal_flights_settle(struct journal_writer *writer, bool wait);
 
 #endif

@@ -96,7 +96,8 @@ int journal_settle(struct journal_writer *writer, bool wait, uint64_t *ret_writt
 /*
  * Writes committed records: `bytes` (a multiple of the unit) copied from the ring at `position`, within one segment, CRCs set
  * by journal_seal(). Creates segment files as needed, allocated whole; the next one is made ahead when the last quarter of a
- * segment is reached. It is in the kernel when this returns; where there are flights, when journal_settle() says so.
+ * segment is reached. It is in the kernel when this returns; where there are flights, it may not even
+ * have been sent before journal_settle(), which says when it is.
  * -EINVAL: below the epoch's start.
  */
 int journal_write(struct journal_writer *writer, uint64_t position, const void *bytes_at, uint64_t bytes);
