@@ -140,6 +140,7 @@ static int drain_copy_step(void *argument)
     uint64_t end = (segment + 1) << view->geometry.segment_shift;
     int r;
     drain_look_at_wishes(drain);
+    drain->end = ring_end_position(view);
     if (!reader->inside || reader->segment != segment || ring_reader_position(reader) != start) {
         r = ring_reader_seek(reader, start);
         if (r < 0)
@@ -177,10 +178,27 @@ static bool drain_buffer_grow(struct drain_buffer *buffer, uint64_t capacity)
     if (capacity < DRAIN_COPY_BYTES)
         capacity = DRAIN_COPY_BYTES;
     capacity = (capacity + DRAIN_ALIGNMENT - 1) / DRAIN_ALIGNMENT * DRAIN_ALIGNMENT;
+    if (buffer->fixed)
+        return false;
     free(buffer->bytes);
     buffer->bytes = aligned_alloc(DRAIN_ALIGNMENT, capacity);
     buffer->capacity = buffer->bytes ? capacity : 0;
     return buffer->bytes != NULL;
+}
+
+/*
+ * Where there is more than the segment that comes next, what is left of it is copied to where it flies from. The ring's end is
+ * what it was, or anything: nothing but speed hangs on it.
+ */
+static bool drain_stage(struct drain_ring *drain, struct drain_buffer *ret_buffer)
+{
+    uint32_t shift = drain->binding->meta.geometry.segment_shift;
+    uint64_t end = ((drain->sent >> shift) + 1) << shift;
+    if (drain->end < end)
+        return false;
+    uint64_t bytes = end - drain->sent;
+    *ret_buffer = (struct drain_buffer){journal_stage(drain->binding->writer, drain->sent, bytes), bytes, true};
+    return ret_buffer->bytes != NULL;
 }
 
 /* Bytes in the buffer, 0, or -errno. */
@@ -372,7 +390,9 @@ uint64_t drain_ring_write(struct drain_ring *drain, struct drain_buffer *buffer,
     if (drain->held_up && !drain_try_again(drain, now_ns))
         return 0;
     while (!drain->stopped && total < limit && drain->sent - drain->durable < drain_batch_bytes(drain)) {
-        int64_t bytes = drain_copy(drain, buffer);
+        struct drain_buffer stage;
+        struct drain_buffer *place = drain_stage(drain, &stage) ? &stage : buffer;
+        int64_t bytes = drain_copy(drain, place);
         if (bytes < 0) {
             drain_failed(drain, (int)bytes,
                          bytes == -ENOENT ? "records not yet written left the memory" : "reading failed");
@@ -380,7 +400,7 @@ uint64_t drain_ring_write(struct drain_ring *drain, struct drain_buffer *buffer,
         }
         if (bytes == 0)
             drain_goes_on(drain);
-        if (bytes == 0 || !drain_write_run(drain, buffer, (uint64_t)bytes, now_ns))
+        if (bytes == 0 || !drain_write_run(drain, place, (uint64_t)bytes, now_ns))
             break;
         total += (uint64_t)bytes;
     }

@@ -11,6 +11,7 @@
 struct drain_buffer {
     uint8_t *bytes;
     uint64_t capacity;
+    bool fixed; /* it is not ours, and cannot grow */
 };
 
 struct drain_ring {
@@ -22,6 +23,7 @@ struct drain_ring {
     struct retain retain;
     struct ring_reader_state reader;
     uint64_t sent;        /* behind what is on its way to the kernel */
+    uint64_t end;         /* where the ring ended when it was looked at last */
     uint64_t written;     /* behind what was given to the kernel */
     uint64_t durable;     /* behind what was synced */
     uint64_t drained;     /* memory below it may be reclaimed */

@@ -93,7 +93,7 @@ static int gather(struct journal_writer *writer, const struct journal_file *file
     if (result < 0)
         return result;
     if (lead)
-        memcpy(flight->buffer - BLOCK, writer->blocks.header, BLOCK);
+        journal_segment_fill_header(&writer->meta, file->segment, flight->buffer - BLOCK);
     *gathered = (struct journal_gathered){.flight = flight,
                                           .fd = file->fd,
                                           .segment = file->segment,
@@ -102,6 +102,21 @@ static int gather(struct journal_writer *writer, const struct journal_file *file
                                           .lead = lead,
                                           .position = writer->sent};
     return 0;
+}
+
+uint8_t *journal_blocks_stage(struct journal_writer *writer, const struct journal_file *file, uint64_t offset,
+                              uint64_t bytes)
+{
+    struct journal_gathered *gathered = &writer->blocks.gathered;
+    uint64_t position = journal_segment_start(file->segment, journal_shift(&writer->meta)) + offset;
+    bool more = follows(gathered, file, offset, bytes);
+
+    if (!more && (!file->flies || offset % BLOCK != 0 || bytes <= writer->flights->longer_than || bytes > STAGE_BYTES ||
+                  position != writer->sent))
+        return NULL;
+    if (!more && gather(writer, file, offset, file->header_due && offset == 0 ? BLOCK : 0) < 0)
+        return NULL;
+    return gathered->flight->buffer + (offset - gathered->first);
 }
 
 /* As much as the stage takes. A header that is due goes in front of the segment's first block, in one write. */
@@ -125,12 +140,16 @@ static int write_part(struct journal_writer *writer, const struct journal_file *
         return result;
     uint8_t *stage = flies ? gathered->flight->buffer + (first - gathered->first) : blocks->stage;
     uint8_t *last_at = stage + (last - first);
-    if (offset != first || (first == last && !whole))
+    bool staged = bytes_at == stage; /* journal_blocks_stage(): nothing stands behind it */
+    if (staged)
+        memset(stage + bytes, 0, last + BLOCK - end);
+    else if (offset != first || (first == last && !whole))
         result = get_block(blocks, file, first, stage);
-    if (result == 0 && first != last && !whole)
+    if (result == 0 && !staged && first != last && !whole)
         result = get_block(blocks, file, last, last_at);
     if (result == 0) {
-        memcpy(stage + (offset - first), bytes_at, bytes);
+        if (!staged)
+            memcpy(stage + (offset - first), bytes_at, bytes);
         if (!flies)
             result =
                 journal_file_write_blocks(file->fd, stage - lead, lead + last + BLOCK - first, BLOCK + first - lead);

@@ -40,6 +40,9 @@ void journal_blocks_free(struct journal_blocks *blocks);
  */
 int journal_blocks_write(struct journal_writer *writer, const struct journal_file *file, uint64_t offset,
                          const void *bytes_at, uint64_t bytes);
+/* Where bytes that fly can be put together: journal_stage(). NULL: nowhere. */
+uint8_t *journal_blocks_stage(struct journal_writer *writer, const struct journal_file *file, uint64_t offset,
+                              uint64_t bytes);
 /* Sends what is gathered, if anything is. */
 void journal_blocks_send(struct journal_writer *writer);
 

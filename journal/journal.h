@@ -102,6 +102,11 @@ int journal_settle(struct journal_writer *writer, bool wait, uint64_t *ret_writt
  */
 int journal_write(struct journal_writer *writer, uint64_t position, const void *bytes_at, uint64_t bytes);
 /*
+ * Where `bytes` that begin at `position`, behind all that was written, can be put so that journal_write() of them, or of a
+ * part, does not copy them; the next thing done with the writer is that, or they are lost. NULL: put them elsewhere.
+ */
+void *journal_stage(struct journal_writer *writer, uint64_t position, uint64_t bytes);
+/*
  * Syncs every file written since the last call, and the directory when there is a new one in it. After success everything
  * written before the call is durable.
  */

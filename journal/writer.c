@@ -346,6 +346,20 @@ static void make_ahead(struct journal_writer *writer, uint64_t segment, uint64_t
         open_segment(writer, segment + 1, &file);
 }
 
+void *journal_stage(struct journal_writer *writer, uint64_t position, uint64_t bytes)
+{
+    uint32_t shift = journal_shift(&writer->meta);
+    uint64_t offset = journal_offset_of(position, shift);
+    struct journal_file *file;
+
+    if (!writer->flights || writer->error < 0 || position < writer->meta.identity.start ||
+        bytes > journal_segment_bytes(shift) - offset)
+        return NULL;
+    if (use_file(writer, journal_segment_of(position, shift), &file) < 0)
+        return NULL; /* journal_write() will say why */
+    return journal_blocks_stage(writer, file, offset, bytes);
+}
+
 int journal_write(struct journal_writer *writer, uint64_t position, const void *bytes_at, uint64_t bytes)
 {
     uint32_t shift = journal_shift(&writer->meta);
