@@ -15,7 +15,7 @@
 #define JOURNALED_PAYLOAD_MAX 1024
 /* In front of each payload, in memory and on disk (docs/shared-memory.md). */
 #define JOURNALED_HEADER_BYTES 16u
-/* What is not synced is when it is a quarter of the memory limit, or so much, or so old: by weird, and by the limit. */
+/* What is not synced is when it is half of the memory limit, or so much, or so old: by weird, and by the limit. */
 #define JOURNALED_SYNC_BYTES (8u << 20)
 #define JOURNALED_SYNC_NS 10000000u
 #define JOURNALED_MEMORY_BYTES (8u << 20) /* of a ring that nothing was said about */

@@ -36,7 +36,7 @@ static int open_disk(struct run *run)
 static int sample_drain(struct run *run, const struct bench_case *c, struct sample *ret)
 {
     uint64_t memory_bytes = c->shape.memory_bytes ? c->shape.memory_bytes : JOURNALED_MEMORY_BYTES;
-    uint64_t sync_bytes = memory_bytes / 4 < JOURNALED_SYNC_BYTES ? memory_bytes / 4 : JOURNALED_SYNC_BYTES;
+    uint64_t sync_bytes = memory_bytes / 2 < JOURNALED_SYNC_BYTES ? memory_bytes / 2 : JOURNALED_SYNC_BYTES;
     int r = open_disk(run);
     if (r == 0)
         r = disk_write_all(&run->disk, sync_bytes, JOURNALED_SYNC_NS, &ret->limit[0]);

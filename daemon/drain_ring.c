@@ -225,7 +225,7 @@ static uint64_t drain_batch_bytes(const struct drain_ring *drain)
 {
     if (drain->policy.sync == POLICY_SYNC_NEVER)
         return (JOURNAL_FILES_MAX / 2ull) << drain->binding->meta.geometry.segment_shift;
-    uint64_t bytes = drain->binding->memory_bytes / 4;
+    uint64_t bytes = drain->binding->memory_bytes / 2;
     return bytes < DRAIN_BATCH_BYTES ? bytes : DRAIN_BATCH_BYTES;
 }
 

@@ -30,6 +30,7 @@
 #define LITTLE_BYTES (1u << 16)
 /* The disk begins to work before the sync comes (measured: 300 against 1100 MB/s, synced each 16 MiB). */
 #define START_WRITING_BYTES (1u << 18)
+#define AHEAD_FILES 4u
 /* No names file that counts is longer: see names.c. */
 #define NAMES_BYTES_MAX (1u << 24)
 
@@ -331,7 +332,10 @@ static int put(struct journal_writer *writer, struct journal_file *file, uint64_
     return result < 0 ? journal_end(writer, result) : 0;
 }
 
-/* In the last quarter the next file is made. Where that fails, it is tried again when the file is needed, and then told. */
+/*
+ * In the last quarter the next file is made. Where that fails, it is tried again when the file is needed, and then told. Of
+ * spares a few more are taken with it: a sync that finds new names in the directory takes much longer, and so few do.
+ */
 static void make_ahead(struct journal_writer *writer, uint64_t segment, uint64_t end)
 {
     uint32_t shift = journal_shift(&writer->meta);
@@ -342,8 +346,13 @@ static void make_ahead(struct journal_writer *writer, uint64_t segment, uint64_t
         segment == UINT64_MAX >> shift)
         return;
     writer->ahead_tried = segment + 1;
-    if (!find_file(writer, segment + 1))
-        open_segment(writer, segment + 1, &file);
+    if (find_file(writer, segment + 1) || open_segment(writer, segment + 1, &file) < 0)
+        return;
+    for (uint64_t i = 2; i <= AHEAD_FILES && segment + i <= UINT64_MAX >> shift && journal_spares(writer) > AHEAD_FILES;
+         i++) {
+        if (!find_file(writer, segment + i) && open_segment(writer, segment + i, &file) < 0)
+            return;
+    }
 }
 
 void *journal_stage(struct journal_writer *writer, uint64_t position, uint64_t bytes)
