@@ -220,9 +220,14 @@ static bool drain_sync_all(struct drain_thread *thread, uint64_t *ret_due_ns)
     *ret_due_ns = UINT64_MAX;
     for (uint32_t i = 0; i < thread->count; i++)
         due |= drain_ring_sync_due(thread->rings[i], false, now_ns, ret_due_ns);
+    uint32_t count = 0;
     for (uint32_t i = 0; i < thread->count && due; i++) {
-        struct drain_ring *drain = thread->rings[i];
-        drain->syncing = drain_ring_sync_due(drain, true, now_ns, ret_due_ns) && drain_ring_sync_begin(drain);
+        thread->rings[i]->syncing = drain_ring_sync_due(thread->rings[i], true, now_ns, ret_due_ns);
+        count += thread->rings[i]->syncing;
+    }
+    for (uint32_t i = 0; i < thread->count && due; i++) {
+        if (thread->rings[i]->syncing)
+            thread->rings[i]->syncing = drain_ring_sync_begin(thread->rings[i], count == 1);
     }
     for (uint32_t i = 0; i < thread->count && due; i++) {
         if (thread->rings[i]->syncing)

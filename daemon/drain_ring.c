@@ -322,7 +322,7 @@ static bool drain_make_room(struct drain_ring *drain, int error)
         return false;
     if (drain->policy.when_limited != POLICY_LIMITED_EXPIRE || journal_ended(drain->binding->writer) < 0)
         return false;
-    if (drain->sent != drain->durable && drain_ring_sync_begin(drain)) /* what is not synced cannot go */
+    if (drain->sent != drain->durable && drain_ring_sync_begin(drain, true)) /* what is not synced cannot go */
         drain_ring_sync_end(drain);
     int r = drain->stopped ? 0 : retain_make_room(&drain->retain, drain->durable);
     if (r < 0)
@@ -359,7 +359,7 @@ static bool drain_write_run(struct drain_ring *drain, struct drain_buffer *buffe
     if (damaged < 0)
         drain_ring_settle(drain, true);
     if (damaged < 0 && !drain->stopped) {
-        if (drain->written != drain->durable && drain_ring_sync_begin(drain))
+        if (drain->written != drain->durable && drain_ring_sync_begin(drain, true))
             drain_ring_sync_end(drain);
         if (!drain->stopped)
             drain_stop(drain, damaged, "a record makes no sense");
@@ -432,9 +432,10 @@ bool drain_ring_sync_due(const struct drain_ring *drain, bool others, uint64_t n
     return now_ns >= ring_due_ns || (always && (drain->wanted || others));
 }
 
-bool drain_ring_sync_begin(struct drain_ring *drain)
+bool drain_ring_sync_begin(struct drain_ring *drain, bool alone)
 {
-    int r = journal_sync_begin(drain->binding->writer);
+    int r = alone ? 0 : journal_sync_begin(drain->binding->writer);
+    drain->syncs_alone = alone;
     if (r < 0)
         drain_stop(drain, r, "syncing failed");
     else
@@ -444,7 +445,8 @@ bool drain_ring_sync_begin(struct drain_ring *drain)
 
 void drain_ring_sync_end(struct drain_ring *drain)
 {
-    int r = journal_sync_end(drain->binding->writer);
+    struct journal_writer *writer = drain->binding->writer;
+    int r = drain->syncs_alone ? journal_sync(writer) : journal_sync_end(writer);
     if (r < 0) {
         drain_stop(drain, r, "syncing failed");
         return;
@@ -589,7 +591,7 @@ void drain_ring_finish(struct drain_ring *drain, struct drain_buffer *buffer, ui
         if (drain->stopped)
             break;
         drain_ring_settle(drain, true);
-        if (!drain->stopped && drain->written != drain->durable && drain_ring_sync_begin(drain))
+        if (!drain->stopped && drain->written != drain->durable && drain_ring_sync_begin(drain, true))
             drain_ring_sync_end(drain);
         if (bytes == 0)
             break;

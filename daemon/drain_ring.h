@@ -31,12 +31,13 @@ struct drain_ring {
     uint64_t quiet_ns;    /* since when nothing was found; 0: something was */
     uint32_t work_seq;    /* low half of control.work.seq, read before the last look */
     bool syncing;         /* between the halves of a sync */
-    bool wanted;          /* somebody waits for progress */
-    bool pending;         /* somebody has a claim at or past our position */
-    bool quiet;           /* errors are expected and not told: the ring is being removed */
-    int stopped;          /* errno that ended the drain of this ring, 0: none */
-    int held_up;          /* errno that may pass, 0: none; tried again at retry_ns */
-    bool names_late;      /* saving names failed for such a reason, and was told */
+    bool syncs_alone;
+    bool wanted;     /* somebody waits for progress */
+    bool pending;    /* somebody has a claim at or past our position */
+    bool quiet;      /* errors are expected and not told: the ring is being removed */
+    int stopped;     /* errno that ended the drain of this ring, 0: none */
+    int held_up;     /* errno that may pass, 0: none; tried again at retry_ns */
+    bool names_late; /* saving names failed for such a reason, and was told */
     uint64_t retry_ns;
 };
 
@@ -58,9 +59,9 @@ uint64_t drain_ring_write(struct drain_ring *drain, struct drain_buffer *buffer,
 bool drain_ring_sync_due(const struct drain_ring *drain, bool others, uint64_t now_ns, uint64_t *due_ns);
 /*
  * Syncs what was sent, tells everyone, and leases ahead. In two halves, so that several rings' syncs are under way at once;
- * false: there is no second half.
+ * false: there is no second half. alone: no other's is under way at the same time.
  */
-bool drain_ring_sync_begin(struct drain_ring *drain);
+bool drain_ring_sync_begin(struct drain_ring *drain, bool alone);
 void drain_ring_sync_end(struct drain_ring *drain);
 /* Tells what was written meanwhile; wait: until all that was sent is. */
 void drain_ring_settle(struct drain_ring *drain, bool wait);

@@ -434,23 +434,33 @@ static void begin_syncs(struct journal_writer *writer)
     writer->syncs_under_way = writer->file_count;
 }
 
-int journal_sync_begin(struct journal_writer *writer)
+static int sync_begin(struct journal_writer *writer, uint32_t at_once)
 {
+    uint32_t dirty = 0;
+
     if (writer->error < 0)
         return writer->error;
     int result = journal_flights_settle(writer, true);
     if (result == 0)
         result = start_all(writer);
-    if (result == 0 && writer->flights)
+    for (uint32_t i = 0; i < writer->file_count; i++)
+        dirty += writer->files[i].dirty;
+    if (result == 0 && writer->flights && dirty >= at_once)
         begin_syncs(writer);
     return result;
 }
 
+int journal_sync_begin(struct journal_writer *writer)
+{
+    return sync_begin(writer, 1);
+}
+
 int journal_sync_end(struct journal_writer *writer)
 {
+    bool begun = writer->syncs_under_way > 0;
     int result = finish_syncs(writer);
 
-    if (writer->flights && result == 0) {
+    if (begun && result == 0) {
         for (uint32_t i = 0; i < writer->file_count; i++)
             writer->files[i].dirty = false;
     }
@@ -466,9 +476,10 @@ int journal_sync_end(struct journal_writer *writer)
     return 0;
 }
 
+/* To have one sync done by somebody else takes longer than to do it (measured: a confirm 240 against 190 us). */
 int journal_sync(struct journal_writer *writer)
 {
-    int result = journal_sync_begin(writer);
+    int result = sync_begin(writer, 2);
 
     return result < 0 ? result : journal_sync_end(writer);
 }
