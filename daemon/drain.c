@@ -3,6 +3,7 @@
 #include "daemon/drain.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -21,6 +22,8 @@ static_assert(SPREAD_THREADS_MAX == DRAIN_THREADS_MAX, "threads");
 /* A round gives each ring this much before the next one has its turn. */
 #define DRAIN_ROUND_BYTES (4ull << 20)
 #define DRAIN_NAP_MIN_NS 200000ull
+/* Whoever waited for a confirm often sends the next message at once: so long it is looked for before anybody has to wake us. */
+#define DRAIN_SPIN_NS 50000ull
 /* To wait for so little costs no more than to come back for it. */
 #define DRAIN_LITTLE_BYTES (64ull << 10)
 /* Publishers are asked to wake us only for naps from here on, so that busy ones never have to. */
@@ -51,6 +54,7 @@ struct drain_thread {
     struct journal_flights *flights;
     uint64_t nap_ns;
     uint64_t tended_ns;
+    uint64_t confirmed_ns; /* when somebody who waited was told last */
 };
 
 struct drain_pool {
@@ -230,9 +234,13 @@ static bool drain_sync_all(struct drain_thread *thread, uint64_t *ret_due_ns)
             thread->rings[i]->syncing = drain_ring_sync_begin(thread->rings[i], count == 1);
     }
     for (uint32_t i = 0; i < thread->count && due; i++) {
-        if (thread->rings[i]->syncing)
-            drain_ring_sync_end(thread->rings[i]);
-        thread->rings[i]->syncing = false;
+        struct drain_ring *drain = thread->rings[i];
+        if (!drain->syncing)
+            continue;
+        drain_ring_sync_end(drain);
+        drain->syncing = false;
+        if (drain->wanted)
+            thread->confirmed_ns = shm_now_ns();
     }
     return due;
 }
@@ -306,6 +314,10 @@ static void drain_rest(struct drain_thread *thread, uint32_t bell, uint64_t due_
 {
     uint64_t nap_ns = thread->nap_ns;
     bool pending = false;
+    if (shm_now_ns() - thread->confirmed_ns < DRAIN_SPIN_NS) {
+        sched_yield();
+        return;
+    }
     for (uint32_t i = 0; i < thread->count; i++)
         pending |= !thread->rings[i]->stopped && thread->rings[i]->pending;
     if (pending && nap_ns > SHM_BLIND_NS)
