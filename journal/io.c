@@ -6,9 +6,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/magic.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/statfs.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -196,6 +198,29 @@ int jio_allocate(int fd, uint64_t offset, uint64_t bytes)
 {
     return CALL_AGAIN(fallocate(fd, 0, (off_t)offset, (off_t)bytes), .call = JIO_ALLOCATE, .fd = fd, .offset = offset,
                       .bytes = bytes);
+}
+
+/*
+ * inode_dio_wait() in the fallocate of ext4, xfs and f2fs; btrfs waits for its ordered extents; on tmpfs a process does
+ * not end before its writes have.
+ */
+int jio_allocate_waits(int fd)
+{
+    struct statfs system = {0};
+    int result = CALL_AGAIN(fstatfs(fd, &system), .call = JIO_STAT, .fd = fd);
+
+    if (result < 0)
+        return result;
+    switch ((uint32_t)system.f_type) {
+    case EXT4_SUPER_MAGIC:
+    case XFS_SUPER_MAGIC:
+    case F2FS_SUPER_MAGIC:
+    case BTRFS_SUPER_MAGIC:
+    case TMPFS_MAGIC:
+        return 1;
+    default:
+        return 0;
+    }
 }
 
 int jio_start_writing(int fd, uint64_t offset, uint64_t bytes)

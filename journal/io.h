@@ -33,6 +33,11 @@ int jio_lock(int fd);    /* write lock of the whole file, of this open descripti
 int64_t jio_read(int fd, void *buffer, uint64_t bytes, uint64_t offset);
 int jio_write(int fd, const void *data, uint64_t bytes, uint64_t offset);
 int jio_allocate(int fd, uint64_t offset, uint64_t bytes);
+/*
+ * 1: jio_allocate() of what is allocated already returns when no write past the kernel's cache is under way in that
+ * file; 0: that is not known of its file system. FUSE has fallocate(2), and does not wait.
+ */
+int jio_allocate_waits(int fd);
 /* Tells the kernel to begin writing out. Promises nothing. */
 int jio_start_writing(int fd, uint64_t offset, uint64_t bytes);
 /* Tells the kernel to begin reading all of it. Promises nothing. */

@@ -321,14 +321,14 @@ static int fill_new(int fd, const struct journal_meta *meta, struct journal_segm
     if (result < 0)
         return result;
     file->direct = jio_set_direct(fd, true) == 0;
-    file->flies = file->direct && !zeroed;
+    file->flies = file->direct && !zeroed && jio_allocate_waits(fd) == 1;
     return 0;
 }
 
 /*
  * A daemon that was killed may have left writes under way, which end when the disk likes: after its locks are gone, and over
  * what its successor writes to the same block. fallocate(2), of what is allocated already, changes nothing and returns when none
- * are left (inode_dio_wait() in the fallocate of ext4, xfs and f2fs; btrfs waits for its ordered extents).
+ * are left, on those file systems on which it may leave some: journal_segment_flies().
  */
 int journal_segment_await(int fd)
 {
@@ -338,6 +338,11 @@ int journal_segment_await(int fd)
     if (result == 0 && st.st_size > 0)
         result = jio_allocate(fd, 0, (uint64_t)st.st_size);
     return result == -ENOSPC || result == -EDQUOT ? 0 : result; /* it has waited, and nothing is asked for */
+}
+
+bool journal_segment_flies(int fd)
+{
+    return jio_allocate_waits(fd) == 1 && journal_segment_await(fd) == 0;
 }
 
 int journal_segment_make(int folder_fd, const struct journal_meta *meta, uint64_t segment,
@@ -419,7 +424,6 @@ int journal_segment_reopen(int folder_fd, const struct journal_meta *meta, uint6
         return result;
     }
     bool direct = jio_set_direct(fd, true) == 0;
-    *ret_file =
-        (struct journal_segment_file){.fd = fd, .direct = direct, .flies = direct && journal_segment_await(fd) == 0};
+    *ret_file = (struct journal_segment_file){.fd = fd, .direct = direct, .flies = direct && journal_segment_flies(fd)};
     return 0;
 }
