@@ -458,6 +458,28 @@ static bool known_meta(const struct weir_journal *journal, struct journal_meta *
     return true;
 }
 
+/*
+ * From where on weird will write again what a ring in memory has, whichever directory of journals that led to so far: see
+ * daemon/binding.c. UINT64_MAX: there is no such ring, or it is in another epoch.
+ */
+static uint64_t written_again_from(const struct weir_journal *journal)
+{
+    const struct ring_identity *ours = &journal->meta.identity;
+    struct attachment attachment;
+    uint64_t from = UINT64_MAX;
+    if (attachment_open(&attachment, journal->bus, journal->name, SHM_LOOK, false) == 0) {
+        const struct ring_view *view = &attachment.view;
+        uint64_t durable = mem_load_acquire(&view->control->durable);
+        uint64_t drained = mem_load_acquire(&view->control->drained);
+        if (memcmp(view->identity.ring_id, ours->ring_id, sizeof ours->ring_id) == 0 &&
+            view->identity.epoch == ours->epoch)
+            from = drained > durable ? drained : durable;
+        attachment_close(&attachment);
+    }
+    fail_clear();
+    return from;
+}
+
 int weir_journal_repair(struct weir_journal *journal, int dry_run, void (*step)(void *ctx, const char *text),
                         int (*progress)(void *ctx, uint64_t done_bytes, uint64_t total_bytes), void *ctx)
 {
@@ -466,6 +488,7 @@ int weir_journal_repair(struct weir_journal *journal, int dry_run, void (*step)(
     fail_clear();
     struct journal_repair repair = {.dry_run = dry_run != 0,
                                     .known = known_meta(journal, &known) ? &known : NULL,
+                                    .again_from = written_again_from(journal),
                                     .step = take_step,
                                     .progress = take_progress,
                                     .ctx = &verifying};

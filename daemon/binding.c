@@ -75,7 +75,8 @@ static int binding_tell_control(void *argument)
     struct binding_step *step = argument;
     struct ring_control *control = step->hold->drain.view.control;
     if (step->written < step->durable || step->written > step->end)
-        mem_store_release(&control->written, step->durable);
+        step->written = step->durable;
+    mem_store_release(&control->written, step->written);
     mem_store_release(&control->durable, step->durable); /* recovery secured it */
     mem_store_release(&control->drained, step->durable);
     mem_store_release(&control->lease, step->binding->meta.lease); /* E8 progress */
@@ -277,7 +278,9 @@ static int binding_fill(struct binding *binding, const struct place *place, stru
     binding->memory_bytes = view->geometry.data_bytes;
     binding_link(place, hold, name);
     binding_warn(binding, place);
-    return guard_run(binding_tell_control, &step);
+    r = guard_run(binding_tell_control, &step);
+    binding->written = step.written;
+    return r;
 }
 
 int binding_open(struct binding **ret_binding, const struct place *place, struct hold *hold, struct shm_why *why)

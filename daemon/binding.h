@@ -20,6 +20,7 @@ struct binding {
     struct journal_meta meta; /* as it is on disk */
     struct names names;
     uint64_t durable;      /* of the ring when it was bound: the drain starts here */
+    uint64_t written;      /* likewise: so far publishers were told, and the journal has it; not below durable */
     uint64_t memory_bytes; /* how far memory can reach past what is drained */
 };
 

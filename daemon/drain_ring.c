@@ -251,7 +251,9 @@ static int drain_written_step(void *argument)
     struct ring_view *view = drain_view(drain);
     struct ring_control *control = view->control;
     uint64_t before = mem_load_relaxed(&control->written);
-    mem_store_release(&control->written, drain->written); /* E8 progress */
+    if (drain->written > drain->told)
+        drain->told = drain->written;
+    mem_store_release(&control->written, drain->told); /* E8 progress */
     if (drain->policy.sync == POLICY_SYNC_NEVER)
         drain_give_up_memory(drain);
     uint64_t visible = mem_load_acquire(&control->visible);
@@ -345,9 +347,10 @@ static bool drain_write_run(struct drain_ring *drain, struct drain_buffer *buffe
         r = journal_write(binding->writer, drain->sent, buffer->bytes, bytes);
         if (drain_make_room(drain, r))
             r = journal_write(binding->writer, drain->sent, buffer->bytes, bytes);
-        if (drain->stopped)
-            return false;
     }
+    names_written(&binding->names, r == 0 && !drain->stopped);
+    if (drain->stopped)
+        return false;
     if (r < 0) {
         drain_failed(drain, r, "writing failed");
         return false;
@@ -422,8 +425,9 @@ bool drain_ring_sync_due(const struct drain_ring *drain, bool others, uint64_t n
         return false;
     if (drain->sent - drain->durable >= drain_batch_bytes(drain))
         return true;
+    /* Held up, it waits for what is old to expire, which only what is durable may. */
     if (drain->policy.sync == POLICY_SYNC_NEVER)
-        return false;
+        return drain->held_up != 0;
     bool always = drain->policy.sync == POLICY_SYNC_ALWAYS;
     uint64_t collect_ms = always ? POLICY_COLLECT_MS : drain->policy.sync_interval_ms;
     uint64_t ring_due_ns = drain->unsynced_ns + collect_ms * 1000000;
@@ -540,6 +544,7 @@ void drain_ring_begin(struct drain_ring *drain)
     drain->binding = drain->ring->binding;
     drain->reader.view = drain_view(drain);
     drain->sent = drain->written = drain->durable = drain->binding->durable;
+    drain->told = drain->binding->written;
     journal_set_flights(drain->binding->writer, drain->flights);
     drain->drained = drain->binding->durable;
     retain_begin(&drain->retain, drain->room, drain->ring->name, drain->binding, drain_view(drain), &drain->policy);

@@ -25,6 +25,7 @@ struct drain_ring {
     uint64_t sent;        /* behind what is on its way to the kernel */
     uint64_t end;         /* where the ring ended when it was looked at last */
     uint64_t written;     /* behind what was given to the kernel */
+    uint64_t told;        /* control.written: not below what the last weird had written, which is written again */
     uint64_t durable;     /* behind what was synced */
     uint64_t drained;     /* memory below it may be reclaimed */
     uint64_t unsynced_ns; /* since when something waits for a sync; only while written != durable */

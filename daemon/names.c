@@ -54,9 +54,10 @@ int names_open(struct names *names, const struct ring_geometry *geometry, const 
     names->entries = calloc(names->capacity + 1u, sizeof *names->entries);
     names->index = calloc(index_count, sizeof *names->index);
     names->dirty = calloc(names->capacity + 1u, sizeof *names->dirty);
+    names->asides = calloc(names->capacity + 1u, sizeof *names->asides);
     names->cursors = calloc(names->cursor_capacity + 1u, sizeof *names->cursors);
     names->cursors_now = calloc(names->cursor_capacity + 1u, sizeof *names->cursors_now);
-    if (!names->entries || !names->index || !names->dirty || !names->cursors || !names->cursors_now) {
+    if (!names->entries || !names->index || !names->dirty || !names->asides || !names->cursors || !names->cursors_now) {
         names_close(names);
         return -ENOMEM;
     }
@@ -76,6 +77,7 @@ void names_close(struct names *names)
     free(names->entries);
     free(names->index);
     free(names->dirty);
+    free(names->asides);
     free(names->cursors);
     free(names->cursors_now);
     *names = (struct names){0};
@@ -88,22 +90,21 @@ uint64_t names_count_from(const struct names *names, const struct journal_meta *
 
 /* -- counting ------------------------------------------------------------------------------------------------------- */
 
-static bool names_count(struct names *names, uint64_t producer, uint64_t sequence)
+static void names_count(struct names *names, struct names_entry *entry, uint64_t sequence)
 {
-    struct names_entry *entry = names_find(names, producer);
-    if (!entry)
-        return false;
-    if (sequence > entry->pending) {
-        if (entry->pending == entry->durable)
-            names->dirty[names->dirty_count++] = (uint32_t)(entry - names->entries);
-        entry->pending = sequence;
-    }
-    return true;
+    if (sequence <= entry->pending)
+        return;
+    if (entry->pending == entry->durable)
+        names->dirty[names->dirty_count++] = (uint32_t)(entry - names->entries);
+    entry->pending = sequence;
 }
 
 void names_count_recovered(void *ctx, uint64_t producer, uint64_t sequence)
 {
-    names_count(ctx, producer, sequence);
+    struct names *names = ctx;
+    struct names_entry *entry = names_find(names, producer);
+    if (entry)
+        names_count(names, entry, sequence);
 }
 
 void names_recovered(struct names *names, uint64_t durable, uint64_t end)
@@ -141,10 +142,23 @@ static int names_learn_step(void *argument)
     return 0;
 }
 
+static bool names_set_aside(struct names *names, uint64_t producer, uint64_t sequence)
+{
+    struct names_entry *entry = names_find(names, producer);
+    if (!entry)
+        return false;
+    if (sequence > entry->aside) {
+        if (entry->aside == 0)
+            names->asides[names->aside_count++] = (uint32_t)(entry - names->entries);
+        entry->aside = sequence;
+    }
+    return true;
+}
+
 void names_count_drained(void *ctx, uint64_t producer, uint64_t sequence)
 {
     struct names_drain *drain = ctx;
-    if (names_count(drain->names, producer, sequence) || drain->looked)
+    if (names_set_aside(drain->names, producer, sequence) || drain->looked)
         return;
     /* Whoever had the name when the record was claimed has it in the table now: one look for each copy is enough. */
     drain->looked = true;
@@ -152,7 +166,18 @@ void names_count_drained(void *ctx, uint64_t producer, uint64_t sequence)
     int r = guard_run(names_learn_step, &look);
     if (r < 0)
         drain->error = r;
-    names_count(drain->names, producer, sequence);
+    names_set_aside(drain->names, producer, sequence);
+}
+
+void names_written(struct names *names, bool written)
+{
+    for (uint32_t i = 0; i < names->aside_count; i++) {
+        struct names_entry *entry = &names->entries[names->asides[i]];
+        if (written)
+            names_count(names, entry, entry->aside);
+        entry->aside = 0;
+    }
+    names->aside_count = 0;
 }
 
 void names_synced(struct names *names, uint64_t durable)

@@ -6,7 +6,8 @@
  * Sequences are counted from the drained copies, not read from the ring: what is only in memory is lost with it, and a
  * publisher that asks for its last sequence after a power loss must not be told of a record that is gone. Three rules
  * make that hold at whatever instruction the power fails:
- *   1. a count is pending until the bytes of its record are synced;
+ *   1. a count is set aside until its record was taken by the journal, and pending until its bytes are synced: what could not be
+ *      written, for want of room, may be lost yet;
  *   2. a record carries the hash of its publisher's name alone, so the name is saved before its first record is written;
  *   3. counts are saved before meta.durable passes their records, since recovery counts from there.
  */
@@ -20,6 +21,7 @@ struct names_entry {
     uint64_t hash;
     uint64_t durable; /* last sequence that is synced */
     uint64_t pending; /* last sequence that was written */
+    uint64_t aside;   /* last sequence of what is to be written next; 0: none */
     char name[RING_NAME_BYTES];
 };
 
@@ -30,6 +32,8 @@ struct names {
     uint32_t index_mask;
     uint32_t *dirty; /* entries whose pending is ahead */
     uint32_t dirty_count;
+    uint32_t *asides; /* entries that have something aside */
+    uint32_t aside_count;
 
     uint64_t position; /* every record below it is counted in `durable` */
     uint64_t unmerged; /* records up to here were counted before the start and are to be synced again; 0: none */
@@ -60,7 +64,7 @@ void names_count_recovered(void *ctx, uint64_t producer, uint64_t sequence);
 /* Behind journal_recover(), which found an end; `durable` is how far the records are known to be synced. */
 void names_recovered(struct names *names, uint64_t durable, uint64_t end);
 
-/* For journal_seal(), ctx is a struct names_drain, one for each call: counts as pending, looks unknown names up. */
+/* For journal_seal(), ctx is a struct names_drain, one for each call: sets counts aside, looks unknown names up. */
 struct names_drain {
     struct names *names;
     const struct ring_view *view;
@@ -68,6 +72,8 @@ struct names_drain {
     int error; /* -EFAULT: the ring's memory went away */
 };
 void names_count_drained(void *ctx, uint64_t producer, uint64_t sequence);
+/* What is set aside was written: it is pending. Or it was not: it is forgotten, to be counted again when it is tried again. */
+void names_written(struct names *names, bool written);
 
 /* Everything below `durable` is synced. */
 void names_synced(struct names *names, uint64_t durable);

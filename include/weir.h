@@ -144,7 +144,7 @@ enum weir_sync {
     WEIR_SYNC_NONE = 0,     /* there is no journal, or weird has not served it yet */
     WEIR_SYNC_ALWAYS = 1,   /* at once for whoever waits for a confirm */
     WEIR_SYNC_INTERVAL = 2, /* sync_interval_ms after the first message that waits; sooner when much does */
-    WEIR_SYNC_NEVER = 3     /* each 16 segments, and at a clean stop; for nobody who waits */
+    WEIR_SYNC_NEVER = 3     /* each 16 segments, without room for more, and at a clean stop; for nobody who waits */
 };
 
 struct weir_ring_info {

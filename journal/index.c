@@ -7,7 +7,10 @@
  *    the highest time that there was. So a search finds a position too low rather than too high.
  * 2. Nothing here ends the writer, and nothing is synced: an error of a sync would be told here, and then to nobody who
  *    has promised anything. What a power loss leaves may have holes; entries stand for themselves.
- * 3. When half of it tells of segments that are gone it is replaced by the other half.
+ * 3. When half of it tells of segments that are gone it is replaced by the other half. When it has grown long all the same, every
+ *    second entry goes: what is older is told less exactly.
+ * 4. A file may claim any size, and all of it may have to be read to find that nothing in it checks: one that is longer than
+ *    any that is written here tells nothing, and is replaced by the writer.
  */
 #include "journal/index.h"
 
@@ -22,6 +25,9 @@
 #define ENTRY_BYTES sizeof(struct journal_index_entry)
 #define CHUNK_ENTRIES 128u
 #define CUT_BYTES 32768u
+/* 24 days of a ring that always writes; looked at each CUT_BYTES. What is written stays far from what is not believed. */
+#define THIN_BYTES ((uint64_t)ENTRY_BYTES << 21)
+#define INDEX_BYTES_MAX (2 * THIN_BYTES)
 #define NEW_NAME JOURNAL_INDEX_NAME ".new"
 
 static uint32_t entry_crc(const uint8_t ring_id[16], const struct journal_index_entry *entry)
@@ -35,11 +41,14 @@ static bool is_entry(const uint8_t ring_id[16], const struct journal_index_entry
            entry->crc == entry_crc(ring_id, entry);
 }
 
+/* -EFBIG: clause 4. */
 static int entry_count(int fd, uint64_t *ret_count)
 {
     struct stat st;
     int result = jio_stat(fd, &st);
 
+    if (result == 0 && (uint64_t)st.st_size > INDEX_BYTES_MAX)
+        result = -EFBIG;
     *ret_count = result < 0 ? 0 : (uint64_t)st.st_size / ENTRY_BYTES;
     return result;
 }
@@ -149,7 +158,7 @@ int journal_index_find(int folder_fd, const uint8_t ring_id[16], uint64_t time_n
     if (result == 0)
         result = search(fd, ring_id, time_ns, UINT64_MAX, count, &cut);
     jio_close(fd);
-    if (result == -EIO) /* the disk cannot read it: it tells nothing */
+    if (result == -EIO || result == -EFBIG) /* the disk cannot read it, or clause 4: it tells nothing */
         return 0;
     if (cut.before)
         ret_range->from = cut.before_entry.position;
@@ -166,21 +175,36 @@ void journal_index_close(struct journal_index *index)
     index->fd = -1;
 }
 
+/* The descriptor; *ret_count: clause 4 holds of it. */
+static int open_file(struct journal_writer *writer, uint64_t *ret_count)
+{
+    struct journal_rights rights = journal_rights_of(&writer->meta);
+    int fd = journal_file_open(writer->folder_fd, JOURNAL_INDEX_NAME, true);
+
+    *ret_count = 0;
+    if (fd == -ENOENT)
+        return journal_file_make(writer->folder_fd, JOURNAL_INDEX_NAME, &rights);
+    if (fd < 0)
+        return fd;
+    int result = entry_count(fd, ret_count);
+    if (result == 0)
+        return fd;
+    jio_close(fd);
+    if (result == -EFBIG)
+        result = jio_unlink(writer->folder_fd, JOURNAL_INDEX_NAME);
+    return result < 0 ? result : journal_file_make(writer->folder_fd, JOURNAL_INDEX_NAME, &rights);
+}
+
 static int open_index(struct journal_writer *writer)
 {
     struct journal_index *index = &writer->index;
-    struct journal_rights rights = journal_rights_of(&writer->meta);
     struct journal_index_entry last = {0};
     uint64_t count, number = 0;
-    int fd = journal_file_open(writer->folder_fd, JOURNAL_INDEX_NAME, true);
+    int fd = open_file(writer, &count);
 
-    if (fd == -ENOENT)
-        fd = journal_file_make(writer->folder_fd, JOURNAL_INDEX_NAME, &rights);
     if (fd < 0)
         return fd;
-    int result = entry_count(fd, &count);
-    if (result == 0)
-        result = last_valid(fd, writer->meta.identity.ring_id, count, &number, &last);
+    int result = last_valid(fd, writer->meta.identity.ring_id, count, &number, &last);
     if (result < 0) {
         jio_close(fd);
         return result;
@@ -207,6 +231,8 @@ static int append(struct journal_writer *writer, uint64_t position, uint64_t tim
     struct journal_index *index = &writer->index;
     struct journal_index_entry entry = {.magic = JOURNAL_INDEX_MAGIC, .position = position, .time_ns = time_ns};
 
+    if (index->end_bytes >= INDEX_BYTES_MAX) /* it could not be cut, for want of room */
+        return -EFBIG;
     entry.crc = entry_crc(writer->meta.identity.ring_id, &entry);
     int result = jio_write(index->fd, &entry, ENTRY_BYTES, index->end_bytes);
     if (result == 0)
@@ -216,26 +242,36 @@ static int append(struct journal_writer *writer, uint64_t position, uint64_t tim
 
 /* -- Cutting --------------------------------------------------------------------------------------------- */
 
-/* What comes behind the first `number` entries. */
-static int copy_rest(struct journal_writer *writer, int to_fd, uint64_t number, uint64_t *ret_bytes)
+static uint64_t every_second(struct journal_index_entry *entries, uint64_t count)
+{
+    for (uint64_t i = 0; i < count / 2; i++)
+        entries[i] = entries[2 * i + 1];
+    return count / 2;
+}
+
+/* What comes behind the first `number` entries; thin: every second one of them. */
+static int copy_rest(struct journal_writer *writer, int to_fd, uint64_t number, bool thin, uint64_t *ret_bytes)
 {
     struct journal_index_entry entries[CHUNK_ENTRIES];
-    uint64_t from = number * ENTRY_BYTES, done = 0;
+    uint64_t end = writer->index.end_bytes / ENTRY_BYTES, done = 0;
 
-    while (from + done < writer->index.end_bytes) {
-        int64_t got = jio_read(writer->index.fd, entries, sizeof(entries), from + done);
-        if (got <= 0)
+    for (; number < end; number += CHUNK_ENTRIES) {
+        uint64_t count = end - number < CHUNK_ENTRIES ? end - number : CHUNK_ENTRIES;
+        int64_t got = jio_read(writer->index.fd, entries, count * ENTRY_BYTES, number * ENTRY_BYTES);
+        if (got < 0 || (uint64_t)got < count * ENTRY_BYTES)
             return got < 0 ? (int)got : -EIO;
-        int result = jio_write(to_fd, entries, (uint64_t)got, done);
+        if (thin)
+            count = every_second(entries, count);
+        int result = jio_write(to_fd, entries, count * ENTRY_BYTES, done);
         if (result < 0)
             return result;
-        done += (uint64_t)got;
+        done += count * ENTRY_BYTES;
     }
-    *ret_bytes = writer->index.end_bytes - from;
+    *ret_bytes = done;
     return 0;
 }
 
-static int replace(struct journal_writer *writer, uint64_t number)
+static int replace(struct journal_writer *writer, uint64_t number, bool thin)
 {
     struct journal_rights rights = journal_rights_of(&writer->meta);
     uint64_t bytes = 0;
@@ -246,7 +282,7 @@ static int replace(struct journal_writer *writer, uint64_t number)
     int fd = journal_file_make(writer->folder_fd, NEW_NAME, &rights);
     if (fd < 0)
         return fd;
-    result = copy_rest(writer, fd, number, &bytes);
+    result = copy_rest(writer, fd, number, thin, &bytes);
     if (result == 0)
         result = jio_rename(writer->folder_fd, NEW_NAME, writer->folder_fd, JOURNAL_INDEX_NAME);
     if (result < 0) {
@@ -274,8 +310,11 @@ static void cut(struct journal_writer *writer)
         uint64_t oldest = journal_segment_start(segments[0], journal_shift(&writer->meta));
         search(index->fd, writer->meta.identity.ring_id, UINT64_MAX, oldest, index->end_bytes / ENTRY_BYTES, &cut);
     }
+    /* Where it fails the whole stays. */
     if (cut.before > 0 && (cut.before - 1) * ENTRY_BYTES > index->end_bytes / 2)
-        replace(writer, cut.before - 1); /* where it fails the whole stays */
+        replace(writer, cut.before - 1, false);
+    else if (index->end_bytes >= THIN_BYTES)
+        replace(writer, 0, true);
     index->cut_bytes = index->end_bytes + CUT_BYTES;
 }
 

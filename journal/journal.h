@@ -337,12 +337,14 @@ int journal_verify(int ring_journal_fd, const struct journal_meta *meta, uint64_
 
 /*
  * Brings DIR/NAME, which nobody writes, to a state in which journal_open() and journal_recover() take it; see repair.c. `known`:
- * what the ring in memory says, for a `meta` that is lost; NULL: there is none. `step` is told what is done, or with `dry_run`
- * would be. Returns how many steps; -EBUSY: somebody writes it.
+ * what the ring in memory says, for a `meta` that is lost; NULL: there is none. `again_from` as in journal_recover(), of a ring in
+ * memory that has this ring id and epoch. `step` is told what is done, or with `dry_run` would be. Returns how many steps;
+ * -EBUSY: somebody writes it.
  */
 struct journal_repair {
     bool dry_run;
     const struct journal_meta *known;
+    uint64_t again_from;
     void (*step)(void *ctx, const char *text);
     int (*progress)(void *ctx, uint64_t done_bytes, uint64_t total_bytes); /* may be NULL */
     void *ctx;

@@ -209,7 +209,7 @@ static int await_all(const struct recovery *recovery)
         int fd = journal_file_open(recovery->writer->folder_fd, name, true);
         if (fd < 0 && no_segment(fd))
             continue;
-        int result = fd < 0 ? fd : journal_segment_await(fd);
+        int result = fd < 0 ? fd : journal_segment_await(fd, &recovery->writer->meta);
         jio_close(fd);
         if (result < 0 && result != -EOPNOTSUPP && result != -ENOSYS) /* nothing is ever under way there */
             return result;

@@ -2,7 +2,8 @@
 /*
  * Bringing a journal that nobody writes to a state in which it can be opened, recovered and read without a new fault.
  *
- * 1. No record is written to, and no file that holds one goes. What cannot be read is noted in the ledger, and stays where it is.
+ * 1. No record is written to, and no file that holds one goes. What cannot be read is noted in the ledger, and stays where it is;
+ *    but what the ring in memory still has is not noted, since weird will write it again.
  * 2. `meta`: one block that does not check is written anew from the other. Where both are lost: ring id, name, segment size,
  *    epoch and its start are those of the segments' headers (if the epoch's first segments have expired, the start is that of the
  *    oldest kept); the lease is put above anything that can have been leased. How the ring was made (rights apart, which
@@ -214,16 +215,26 @@ static int mend_header(struct repairing *repairing, const struct journal_fault *
 
 static int note_records(struct repairing *repairing, const struct journal_fault *fault)
 {
+    uint64_t again_from = repairing->repair->again_from;
+    uint64_t to = fault->to < again_from ? fault->to : again_from;
+    uint64_t rest = fault->from > again_from ? fault->from : again_from;
     struct journal_gap gap = {.from = fault->from,
-                              .to = fault->to,
+                              .to = to,
                               .time_ns = journal_wall_ns(),
                               .epoch = repairing->meta.identity.epoch,
                               .reason = fault->reason};
 
     if (fault->known)
         return 0;
+    if (rest < fault->to)
+        step(repairing,
+             "%s: positions %" PRIu64 " to %" PRIu64
+             " stay as they are (%s): memory has them, and weird, once it is started, writes them again",
+             fault->file, rest, fault->to, fault->what);
+    if (fault->from >= to)
+        return 0;
     step(repairing, "ledger: positions %" PRIu64 " to %" PRIu64 " are noted as %s (%s, from byte %" PRIu64 ": %s)",
-         fault->from, fault->to, fault->reason == JOURNAL_GAP_LOST ? "lost" : "damaged", fault->file, fault->offset,
+         fault->from, to, fault->reason == JOURNAL_GAP_LOST ? "lost" : "damaged", fault->file, fault->offset,
          fault->what);
     return repairing->writer ? journal_note_gap(repairing->writer, &gap) : 0;
 }
@@ -273,7 +284,7 @@ static int work(struct repairing *repairing)
 
     /* What follows makes durable what was read, so that no power loss changes what is said now. */
     if (result == 0 && repairing->writer)
-        result = journal_recover(repairing->writer, UINT64_MAX, UINT64_MAX, NULL, NULL, &end);
+        result = journal_recover(repairing->writer, UINT64_MAX, repairing->repair->again_from, NULL, NULL, &end);
     if (result == 0 && repairing->names_damaged)
         result = rebuild_names(repairing, end);
     return result;

@@ -328,21 +328,23 @@ static int fill_new(int fd, const struct journal_meta *meta, struct journal_segm
 /*
  * A daemon that was killed may have left writes under way, which end when the disk likes: after its locks are gone, and over
  * what its successor writes to the same block. fallocate(2), of what is allocated already, changes nothing and returns when none
- * are left, on those file systems on which it may leave some: journal_segment_flies().
+ * are left, on those file systems on which it may leave some: journal_segment_flies(). It waits for those of the whole file,
+ * however little it is asked for: and a file may claim any size.
  */
-int journal_segment_await(int fd)
+int journal_segment_await(int fd, const struct journal_meta *meta)
 {
+    uint64_t bytes = journal_segment_file_bytes(meta);
     struct stat st;
     int result = jio_stat(fd, &st);
 
     if (result == 0 && st.st_size > 0)
-        result = jio_allocate(fd, 0, (uint64_t)st.st_size);
+        result = jio_allocate(fd, 0, (uint64_t)st.st_size < bytes ? (uint64_t)st.st_size : bytes);
     return result == -ENOSPC || result == -EDQUOT ? 0 : result; /* it has waited, and nothing is asked for */
 }
 
-bool journal_segment_flies(int fd)
+bool journal_segment_flies(int fd, const struct journal_meta *meta)
 {
-    return jio_allocate_waits(fd) == 1 && journal_segment_await(fd) == 0;
+    return jio_allocate_waits(fd) == 1 && journal_segment_await(fd, meta) == 0;
 }
 
 int journal_segment_make(int folder_fd, const struct journal_meta *meta, uint64_t segment,
@@ -424,6 +426,7 @@ int journal_segment_reopen(int folder_fd, const struct journal_meta *meta, uint6
         return result;
     }
     bool direct = jio_set_direct(fd, true) == 0;
-    *ret_file = (struct journal_segment_file){.fd = fd, .direct = direct, .flies = direct && journal_segment_flies(fd)};
+    *ret_file =
+        (struct journal_segment_file){.fd = fd, .direct = direct, .flies = direct && journal_segment_flies(fd, meta)};
     return 0;
 }

@@ -75,9 +75,9 @@ int journal_segment_write_header(int fd, const struct journal_meta *meta, uint64
  */
 int journal_segment_mend_header(int fd, const struct journal_meta *meta, uint64_t segment);
 /* Until writes that another process left under way have landed. -EOPNOTSUPP, -ENOSYS: the file system has no way to tell. */
-int journal_segment_await(int fd);
+int journal_segment_await(int fd, const struct journal_meta *meta);
 /* Whether writes may be left under way: a successor can wait for them. Those that another process left have landed. */
-bool journal_segment_flies(int fd);
+bool journal_segment_flies(int fd, const struct journal_meta *meta);
 
 /*
  * Epochs that a segment without a valid header may be of: those of `meta` and of the nearest segments below and above that

@@ -146,7 +146,7 @@ int journal_spare_take(struct journal_writer *writer, uint64_t segment, struct j
         bool direct = jio_set_direct(fd, true) == 0;
         *ret_file = (struct journal_segment_file){.fd = fd,
                                                   .direct = direct,
-                                                  .flies = direct && journal_segment_flies(fd),
+                                                  .flies = direct && journal_segment_flies(fd, &writer->meta),
                                                   .header_due = true,
                                                   .nothing_kept = true};
         return 0;

@@ -286,6 +286,39 @@ TEST_F(JournalTool, DamageIsToldByExactRangeAndRepairedOnce)
     EXPECT_TRUE(same(contents("a"), result.output)) << "subscribers read the same";
 }
 
+/* What is damaged above durable is in memory: it is no gap, neither now nor when weird has written it again. */
+TEST_F(JournalTool, ARepairNotesNothingThatMemoryHas)
+{
+    std::string file = disk_ + "/weird.conf";
+    std::ofstream(file) << "[ring]\nsync = interval 1m\n";
+    weird_ = std::make_unique<Process>(
+        Words{bin_ + "/weird", "--bus", bus_, "--journal", disk_ + "/journal", "--config", file}, Process::NOTHING);
+    create("a", {"--segment-bytes", "4KiB", "--memory-limit", "512KiB", "--max-readers", "2", "--max-publishers", "3"});
+    ASSERT_TRUE(served("a"));
+    ASSERT_EQ(run({"pub", "a", "--confirm", "written"}, numbers(1, 500), 60).status, 0);
+    weird_->send_signal(SIGKILL);
+    weird_->wait();
+    ASSERT_LT(number(parse(run({"ring", "info", "a", "--json"}).output).get(), "durable"), 3 * 4096);
+    damage("0000000000000003.seg", 4096 + 640 + 16);
+    std::filesystem::remove(path("0000000000000005.seg"));
+    for (bool dry_run : {true, false}) {
+        Result result = tool(dry_run ? Words{"repair", "a", "--dry-run"} : Words{"repair", "a"});
+        EXPECT_EQ(result.status, 0) << result.error;
+        EXPECT_TRUE(contains(result.output, "positions 12928 to 12992 stay as they are")) << result.output;
+        EXPECT_TRUE(contains(result.output, "positions 20480 to 24576 stay as they are")) << result.output;
+        EXPECT_FALSE(contains(result.output, "noted")) << result.output;
+        EXPECT_TRUE(parse_lines(tool({"gaps", "a", "--json"}).output).empty());
+    }
+    weird_ = start_weird();
+    ASSERT_TRUE(served("a"));
+    ASSERT_EQ(run({"pub", "a", "--confirm", "durable"}, "501\n").status, 0);
+    stop_weird();
+    Result result = tool({"verify", "a"});
+    EXPECT_EQ(result.status, 0) << result.output;
+    EXPECT_TRUE(parse_lines(tool({"gaps", "a", "--json"}).output).empty());
+    EXPECT_TRUE(same(tool({"dump", "a"}).output, numbers(1, 501)));
+}
+
 TEST_F(JournalTool, AJournalWithoutItsMetaComesBackToo)
 {
     fill(2000, {"--as", "importer"});

@@ -118,6 +118,70 @@ TEST_F(DaemonShortage, MayEndAndBeginWhileTheDiskIsFull)
     EXPECT_EQ(data_of(journal("ring", info("ring").ring_id)), sent);
 }
 
+/* One segment's file is made, and no other. */
+int64_t one_file(void *ctx, const struct jio_event *event)
+{
+    struct mem_u64 *left = static_cast<struct mem_u64 *>(ctx);
+    if (event->call != JIO_ALLOCATE || event->bytes <= 16384 || mem_load_acquire(left) == UINT64_MAX)
+        return 0;
+    if (mem_load_acquire(left) == 0)
+        return -EDQUOT;
+    mem_store_release_(left, 0);
+    return 0;
+}
+
+/*
+ * A named publisher's records that are refused are lost with the memory: it must not be told that they are kept, whatever was
+ * synced and saved after they were refused.
+ */
+TEST_F(DaemonShortage, CountsNoSequenceThatCouldNotBeWritten)
+{
+    create("ring");
+    struct mem_u64 left = {1};
+    struct jio_hooks hooks = {one_file, nullptr, &left};
+    struct policy_rules rules = {};
+    rules.room = {0, 1 << 20, 95, 90};
+    rules.base.sync = POLICY_SYNC_INTERVAL;
+    rules.base.sync_interval_ms = 3600000;
+    uint64_t sent = 0, sequence = 0;
+    struct weir_ring_info before;
+    jio_hooks = &hooks;
+    {
+        Embedded weird(bus_, journal_, &rules);
+        ASSERT_EQ(weird.error, 0) << weird.why.text;
+        struct weir_pub *pub = publisher("ring", "named");
+        auto publish = [&] {
+            std::string text = record((int)sent);
+            struct weir_message message = {};
+            message.data = text.data();
+            message.data_bytes = text.size();
+            message.has = WEIR_HAS_SEQUENCE;
+            message.sequence = sent + 1;
+            int r = weir_pub_send_message(pub, &message, 0, nullptr);
+            sent += r == 0;
+            return r;
+        };
+        ASSERT_TRUE(wait_until([&] { return publish() == -EAGAIN && info("ring").journal_error == EDQUOT; }));
+        before = info("ring");
+        EXPECT_LT(before.durable, before.written) << "the end of the daemon has something to sync";
+        weir_pub_close(pub);
+    }
+    mem_store_release_(&left, UINT64_MAX);
+    size_t kept = journal("ring", before.ring_id).size();
+    EXPECT_GT(kept, 0u);
+    EXPECT_LT(kept, sent);
+    lose_memory();
+    {
+        Embedded weird(bus_, journal_, &rules);
+        ASSERT_EQ(weird.error, 0) << weird.why.text;
+        struct weir_pub *pub = publisher("ring", "named");
+        EXPECT_EQ(weir_pub_last_sequence(pub, &sequence), 0);
+        EXPECT_EQ(sequence, kept);
+        weir_pub_close(pub);
+    }
+    jio_hooks = nullptr;
+}
+
 /* A real full disk: a tmpfs in a mount namespace, with a file that takes all there is. */
 int fill_and_free(const std::string &bus, const std::string &journal,
                   const std::function<struct weir_ring_info()> &look)

@@ -172,6 +172,24 @@ TEST_F(DaemonSync, NeverIsBoundedByTheFilesThatAreOpen)
     weir_pub_close(pub);
 }
 
+/* What is old may only go when it is durable: a ring that waits for room is synced, though it is to be never. */
+TEST_F(DaemonSync, NeverDoesNotHoldUpWhatIsOldWhenThereIsNoRoom)
+{
+    create("r");
+    struct policy_rules rules = synced(POLICY_SYNC_NEVER);
+    rules.base.limit_bytes = 12 * (16384 + 4096);
+    rules.base.when_limited = POLICY_LIMITED_BLOCK;
+    rules.base.retain_bytes = 4 * 16384;
+    Embedded weird(bus_, journal_, &rules);
+    ASSERT_EQ(weird.error, 0) << weird.why.text;
+    struct weir_pub *pub = publisher("r");
+    uint64_t position = 0;
+    for (size_t i = 0; i < 1000 && !HasFailure(); i++)
+        position = send(pub, text(i));
+    EXPECT_TRUE(written_reaches(position + 1));
+    weir_pub_close(pub);
+}
+
 TEST_F(DaemonSync, AFailedSyncUnderNeverIsNoFalseDurable)
 {
     create("r");
@@ -222,6 +240,63 @@ TEST_F(DaemonSync, WhatWasWrittenUnderNeverSurvivesTheDaemon)
     lose_memory();
     ASSERT_TRUE(weird.start()) << weird.log();
     EXPECT_EQ(read_all(sent.size()), sent);
+}
+
+/* A drain that is held up behind its first files, and what it tells meanwhile. */
+struct HeldUp {
+    struct ring_control *control;
+    struct mem_u64 armed, met, lowest;
+};
+int64_t hold_up(void *ctx, const struct jio_event *event)
+{
+    HeldUp *held_up = static_cast<HeldUp *>(ctx);
+    char name[16] = "";
+    if (event->call != JIO_OPEN || strstr(event->name, "2.seg") == nullptr || mem_load_acquire(&held_up->armed) == 0 ||
+        prctl(PR_GET_NAME, name) != 0 || strcmp(name, "weird-drain") != 0)
+        return 0;
+    uint64_t written = mem_load_acquire(&held_up->control->written);
+    if (written < mem_load_acquire(&held_up->lowest))
+        mem_store_release_(&held_up->lowest, written);
+    mem_add_(&held_up->met, 1);
+    return -EMFILE;
+}
+
+/* Written says that the kernel has it: that a new daemon writes it again does not take that back. */
+TEST_F(DaemonSync, WrittenIsNotTakenBackByTheNextDaemon)
+{
+    create("r");
+    std::string file = journal_ + "/../weird.conf";
+    std::ofstream(file) << "[ring]\nsync = interval 1m\n";
+    struct weir_pub *pub = publisher("r");
+    uint64_t position = 0;
+    {
+        Weird weird(bus_, journal_);
+        weird.more_options = {"--config", file};
+        ASSERT_TRUE(weird.start()) << weird.log();
+        for (size_t i = 0; i < 80; i++)
+            position = send(pub, text(i));
+        ASSERT_EQ(weir_pub_wait(pub, position, WEIR_WRITTEN, deadline_ms * INT64_C(1000000)), 0);
+        weird.kill();
+    }
+    struct weir_ring_info before = info("r");
+    ASSERT_GT(before.written, position);
+    ASSERT_LT(before.durable, before.written - 2 * 16384) << "several files are to be written again";
+    HeldUp held_up = {map_control("r"), {1}, {0}, {UINT64_MAX}};
+    struct jio_hooks hooks = {hold_up, nullptr, &held_up};
+    jio_hooks = &hooks;
+    {
+        struct policy_rules rules = synced(POLICY_SYNC_ALWAYS);
+        Embedded weird(bus_, journal_, &rules);
+        ASSERT_EQ(weird.error, 0) << weird.why.text;
+        EXPECT_TRUE(wait_until([&] { return mem_load_acquire(&held_up.met) >= 3; })) << "tried again";
+        EXPECT_GE(info("r").written, before.written);
+        mem_store_release_(&held_up.armed, 0);
+        EXPECT_EQ(wait_durable(pub, position), 0) << weir_last_error();
+    }
+    jio_hooks = nullptr;
+    EXPECT_GE(mem_load_acquire(&held_up.lowest), before.written);
+    munmap(held_up.control, RING_CONTROL_HEADER_BYTES);
+    weir_pub_close(pub);
 }
 
 /* As containers often do. */

@@ -7,6 +7,7 @@
 
 #include "tests/journal_life.hh"
 
+
 using namespace journaltest;
 
 namespace
@@ -105,7 +106,7 @@ void fail_each(int64_t answer, bool (*concerns)(const struct jio_event &), bool 
         {
             Scratch scratch(Scratch::MEMORY);
             ShuffledQueue queue(7);
-            Life life(scratch.fd(), 5, queued ? &queue : nullptr);
+            Life life(scratch.fd(), 5, queued ? &queue : nullptr, queued ? 2 : 0);
             ASSERT_EQ(life.live(10), 0);
             int result;
             {

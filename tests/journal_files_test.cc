@@ -181,6 +181,29 @@ TEST_F(JournalBlocks, StandBehindAHeaderAlsoWhereASegmentDoesNotBeginWithThem)
     close(fd);
 }
 
+/* A file that claims any size would fill the disk, if all of it were given room to wait for what is under way in it. */
+TEST_F(JournalBlocks, GiveAFileNoMoreRoomThanASegmentHas)
+{
+    Log log;
+    fill(log, 3);
+    make(log, make_meta());
+    ASSERT_EQ(journal_sync(writer_), 0);
+    close_writer();
+    uint64_t last = (log.end() - 1) >> small_shift, end = 0;
+    struct stat st = {};
+    int fd = openat(folder_fd_, segment_file(last).c_str(), O_WRONLY | O_CLOEXEC);
+    ASSERT_EQ(ftruncate(fd, INT64_C(64) << 20), 0);
+    ASSERT_EQ(open_writer(), 0);
+    ASSERT_EQ(journal_recover(writer_, UINT64_MAX, UINT64_MAX, nullptr, nullptr, &end), 0);
+    EXPECT_EQ(end, log.end());
+    ASSERT_EQ(log.write(writer_, meta_, log.all().back().position, log.end()), 0);
+    ASSERT_EQ(journal_sync(writer_), 0);
+    check_all(log);
+    ASSERT_EQ(fstat(fd, &st), 0);
+    EXPECT_LT(st.st_blocks * 512, 1 << 20);
+    close(fd);
+}
+
 /* -- Spares ------------------------------------------------------------------------------------------------------- */
 
 class JournalSpares : public JournalBlocks

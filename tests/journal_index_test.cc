@@ -241,6 +241,55 @@ TEST_F(IndexTest, HalfThatHasExpiredIsCutOff)
         EXPECT_EQ(find((1000 + i) * second + 1).from, i * 64);
 }
 
+/* All of it would have to be read to learn that nothing in it checks. */
+TEST_F(IndexTest, AFileThatClaimsAnySizeTellsNothingAndIsReplaced)
+{
+    begin();
+    note(0, 100 * second);
+    note(64, 200 * second);
+    close_writer();
+    int fd = openat(folder_fd_, JOURNAL_INDEX_NAME, O_WRONLY | O_CLOEXEC);
+    ASSERT_EQ(ftruncate(fd, INT64_C(1) << 40), 0);
+    close(fd);
+    EXPECT_EQ(find(300 * second).from, 0u);
+    EXPECT_EQ(find(300 * second).to, UINT64_MAX);
+    EXPECT_EQ(seek(1), 0u);
+    ASSERT_EQ(open_writer(), 0);
+    note(128, 300 * second);
+    auto all = entries();
+    ASSERT_EQ(all.size(), 1u);
+    EXPECT_EQ(all[0].position, 128u);
+    EXPECT_EQ(find(400 * second).from, 128u);
+}
+
+/* A ring that keeps all it ever had: half of the entries go, and the rest is found as before. */
+TEST_F(IndexTest, ALongOneIsThinnedOut)
+{
+    constexpr uint64_t many = 1u << 21;
+    begin();
+    for (uint64_t i = 0; i < 6; i++)
+        note(i * 64, (1000 + i) * second);
+    close_writer();
+    Bytes first = read_file(folder_fd_, JOURNAL_INDEX_NAME);
+    int fd = openat(folder_fd_, JOURNAL_INDEX_NAME, O_WRONLY | O_CLOEXEC);
+    ASSERT_EQ(pwrite(fd, first.data() + 128, 64, (many - 2) * 32), 64);
+    ASSERT_EQ(ftruncate(fd, many * 32), 0);
+    close(fd);
+    ASSERT_EQ(open_writer(), 0);
+    note(1000 * 64, 2000 * second); /* the one too many */
+    note(1001 * 64, 2001 * second);
+    auto all = entries();
+    ASSERT_EQ(all.size(), many / 2 + 1);
+    EXPECT_EQ(all[0].position, 1u * 64);
+    EXPECT_EQ(all[1].position, 3u * 64);
+    EXPECT_EQ(all[2].position, 5u * 64);
+    EXPECT_EQ(all[many / 2 - 1].position, 5u * 64);
+    EXPECT_EQ(all[many / 2].position, 1001u * 64);
+    EXPECT_EQ(find(1001 * second + 1).from, 64u);
+    EXPECT_EQ(find(1001 * second + 1).to, 3u * 64);
+    EXPECT_EQ(find(3000 * second).from, 1001u * 64);
+}
+
 TEST_F(IndexTest, AnIndexThatCannotBeWrittenEndsNothing)
 {
     Log log;

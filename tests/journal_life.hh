@@ -18,9 +18,9 @@ namespace journaltest
 class Life
 {
 public:
-    /* `queue`, if there is one, takes what is written and synced. */
-    Life(int journal_fd, uint64_t seed, ShuffledQueue *queue = nullptr)
-        : journal_fd_(journal_fd), random_(seed), queue_(queue)
+    /* `queue`, if there is one, takes what is written and synced. 2^segments_shift of the ring's segments are in a file. */
+    Life(int journal_fd, uint64_t seed, ShuffledQueue *queue = nullptr, uint32_t segments_shift = 0)
+        : journal_fd_(journal_fd), random_(seed), queue_(queue), segments_shift_(segments_shift)
     {
     }
 
@@ -51,6 +51,7 @@ public:
             return;
         struct journal_writer *writer = nullptr;
         ASSERT_EQ(journal_open(journal_fd_, "ring", &writer, &meta_), 0);
+        EXPECT_EQ(meta_.segments_shift, segments_shift_);
         EXPECT_GE(meta_.lease, lease_);
         EXPECT_GE(meta_.identity.epoch, epoch_);
         int folder_fd = openat(journal_fd_, "ring", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -74,6 +75,7 @@ private:
     int begin(struct journal_writer **ret_writer)
     {
         struct journal_meta meta = make_meta();
+        meta.segments_shift = segments_shift_;
         meta.lease = lease_ahead;
         int result = journal_create(journal_fd_, &meta);
         if (result < 0 && result != -EEXIST)
@@ -99,7 +101,7 @@ private:
         durable_ = std::max(durable_, recovered); /* recovery says that all below it is */
         look(recovered);
         keep(recovered);
-        uint64_t start = (std::max(meta_.lease, recovered) + 4095) / 4096 * 4096;
+        uint64_t start = (std::max(meta_.lease, recovered) + file_bytes() - 1) / file_bytes() * file_bytes();
         if (recovered < start && (result = note(writer, recovered, start, JOURNAL_GAP_LOST)) < 0)
             return result;
         meta_.identity.epoch++;
@@ -238,10 +240,11 @@ private:
 
     int expire(struct journal_writer *writer)
     {
-        uint64_t below = durable_ / 4096;
+        uint64_t below = durable_ / file_bytes();
         if (below < 2)
             return 0;
-        expired_to_ = std::max(expired_to_, (below - 1) * 4096); /* whether it succeeds or not, they may be gone */
+        expired_to_ =
+            std::max(expired_to_, (below - 1) * file_bytes()); /* whether it succeeds or not, they may be gone */
         int result = journal_expire(writer, below - 1);
         return result == -EBUSY ? 0 : result;
     }
@@ -337,11 +340,17 @@ private:
         }
     }
 
+    uint64_t file_bytes() const
+    {
+        return UINT64_C(4096) << segments_shift_;
+    }
+
     static constexpr uint64_t lease_ahead = 16 * 4096;
 
     int journal_fd_;
     std::mt19937_64 random_;
     ShuffledQueue *queue_;
+    uint32_t segments_shift_;
     struct journal_meta meta_ = make_meta();
     std::unique_ptr<Log> log_;
     uint64_t written_ = 0, synced_ = 0; /* of the log */

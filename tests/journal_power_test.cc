@@ -36,7 +36,7 @@ void live_through_power_cuts(uint64_t seed)
     std::mt19937_64 random(seed);
     auto folder = std::make_unique<Scratch>(Scratch::MEMORY);
     ShuffledQueue queue(seed);
-    Life life(folder->fd(), seed, seed % 2 ? &queue : nullptr);
+    Life life(folder->fd(), seed, seed % 2 ? &queue : nullptr, seed / 6 % 3);
     bool syncs_fail = seed % 3 == 0;
     for (int round = 1; round <= 6; round++) {
         auto after = std::make_unique<Scratch>(Scratch::MEMORY);
@@ -78,7 +78,7 @@ void lose_power_at_each_call(bool queued)
         SCOPED_TRACE("call " + std::to_string(n));
         Scratch scratch(Scratch::MEMORY);
         ShuffledQueue queue(11);
-        Life life(scratch.fd(), 11, queued ? &queue : nullptr);
+        Life life(scratch.fd(), 11, queued ? &queue : nullptr, queued ? 1 : 0);
         Disk disk(scratch.fd(), n);
         disk.lose_power_at(n);
         int result = life.live(40);
