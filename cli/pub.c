@@ -100,15 +100,24 @@ static int64_t wait_slice(const struct wait *wait)
     return left_ns < SIGNALS_SLICE_NS ? left_ns : SIGNALS_SLICE_NS;
 }
 
+static bool has_quota(const struct weir_ring_info *info)
+{
+    return info->quota_messages_per_second || info->quota_bytes_per_second;
+}
+
 static void say_why_it_waits(struct run *run, const struct wait *wait)
 {
     if (run->said_full || pace_now_ns() - wait->began_ns < say_full_after_ns)
         return;
     struct weir_ring_info info = {.size = sizeof info};
+    char why[256]; /* the next call forgets it */
+    snprintf(why, sizeof why, "%s", weir_last_error());
     if (weir_ring_inspect(run->call->bus, run->ring, &info) < 0)
         return;
     const char *what = wait->confirm ? "nothing is confirmed" : "ring full";
-    if (info.journaled && info.daemon_alive == 0)
+    if (!wait->confirm && has_quota(&info))
+        complain("%s: it waits: %s", run->ring, why); /* for room, or its turn */
+    else if (info.journaled && info.daemon_alive == 0)
         complain("%s: %s, nobody drains it: start weird", run->ring, what);
     else if (!info.journaled)
         complain("%s: ring full, a gating reader is behind: 'weir stat %s' names it", run->ring, run->ring);
@@ -201,7 +210,8 @@ static int send_failed(const struct run *run, int error, uint64_t sequence, uint
     if (error == -EINTR)
         complain("interrupted: %s: it and what follows is not published", where);
     else if (error == -ETIMEDOUT)
-        complain("the ring stayed full: %s: it and what follows is not published", where);
+        complain("the ring stayed full%s: %s: it and what follows is not published",
+                 has_quota(&run->info) ? ", or had its quota" : "", where);
     else
         complain_failed(error, where);
     return EXIT_FAILED;

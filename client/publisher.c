@@ -201,14 +201,14 @@ static int explain_quota(const struct weir_pub *pub, int error)
 
 /* Waits until the quota lets so much through: in turns, since the ring may be removed, or the quota changed, meanwhile. */
 MEM_COLD static int wait_for_quota(struct weir_pub *pub, const struct quota_amount *amount, uint64_t sequence,
-                                   int64_t *timeout_ns)
+                                   int64_t *timeout_ns, struct quota_share *ret_share)
 {
     struct ring_view *view = &pub->attachment.view;
     struct ring_control *control = view->control;
     struct wait wait = wait_start(*timeout_ns);
     uint64_t due_ns;
     int r = 0;
-    while ((due_ns = quota_take(control, amount, shm_now_ns())) > 0) {
+    while ((due_ns = quota_take(control, amount, shm_now_ns(), ret_share)) > 0) {
         if (view->geometry.when_full != RING_BLOCK)
             return refuse(pub, sequence, "the ring has had its quota");
         if (*timeout_ns <= 0)
@@ -263,12 +263,13 @@ static int claim(struct weir_pub *pub, uint32_t units, size_t count, uint64_t se
     if (__builtin_expect(!quota_set(control), 1))
         return claim_room(pub, units, sequence, timeout_ns, ret_position);
     struct quota_amount amount = {.messages = count, .bytes = (uint64_t)units << RING_UNIT_SHIFT};
-    int r = wait_for_quota(pub, &amount, sequence, &timeout_ns);
+    struct quota_share share;
+    int r = wait_for_quota(pub, &amount, sequence, &timeout_ns, &share);
     if (r < 0)
         return r;
     r = claim_room(pub, units, sequence, timeout_ns, ret_position);
     if (r < 0)
-        quota_give_back(control, &amount);
+        quota_give_back(control, &share, shm_now_ns());
     return r;
 }
 

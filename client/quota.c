@@ -14,48 +14,77 @@ static uint64_t cost(uint64_t amount, uint64_t a_second)
     return parts < (double)PARTS_MAX ? (uint64_t)parts : PARTS_MAX;
 }
 
-/* What is larger than the burst goes when nothing else was sent for as long as it would take. */
-static uint64_t take(struct mem_u64 *due, uint64_t amount, uint64_t a_second, uint64_t burst_ns, uint64_t now_ns)
+static uint64_t parts_of(uint64_t ns)
+{
+    return ns < PARTS_MAX / PARTS_A_NS ? ns * PARTS_A_NS : PARTS_MAX;
+}
+
+/* Clause 1. */
+static uint64_t take(struct mem_u64 *due, uint64_t parts, uint64_t burst_ns, uint64_t now_ns)
 {
     uint64_t now = now_ns * PARTS_A_NS;
-    uint64_t burst = burst_ns < PARTS_MAX / PARTS_A_NS ? burst_ns * PARTS_A_NS : PARTS_MAX;
-    uint64_t parts = cost(amount, a_second);
-    uint64_t tolerated = burst > parts ? burst : parts;
+    uint64_t burst = burst_ns ? parts_of(burst_ns) : 1; /* 0: one message, whenever nothing is owed */
     for (;;) {
         uint64_t before = mem_load_relaxed(due);
-        uint64_t from = before > now && before - now < PARTS_AHEAD_MAX ? before : now;
-        uint64_t next = from + parts;
-        if (next - now > tolerated)
-            return (next - now - tolerated + PARTS_A_NS - 1) / PARTS_A_NS;
-        if (mem_swap(due, before, next))
+        uint64_t owed = before > now && before - now < PARTS_AHEAD_MAX ? before - now : 0;
+        if (owed >= burst)
+            return (owed - burst) / PARTS_A_NS + 1;
+        if (mem_swap(due, before, now + owed + parts))
             return 0;
     }
 }
 
-static void give_back(struct mem_u64 *due, uint64_t amount, uint64_t a_second)
+static bool holds_still(const struct ring_control *control, const struct quota_share *share)
 {
-    mem_add(due, 0 - cost(amount, a_second));
+    return mem_load_relaxed(&control->quota_messages) == share->messages_a_second &&
+           mem_load_relaxed(&control->quota_bytes) == share->bytes_a_second &&
+           mem_load_relaxed(&control->quota_burst_ns) == share->burst_ns;
 }
 
-uint64_t quota_take(struct ring_control *control, const struct quota_amount *amount, uint64_t now_ns)
+/*
+ * Clause 3. The due word is loaded before the quota is, and swapped only if it is the same still: a quota that has not changed
+ * by then had not when the due word was what it is (clause 4).
+ */
+static void give_back(struct mem_u64 *due, uint64_t parts, const struct ring_control *control,
+                      const struct quota_share *share)
 {
-    uint64_t messages = mem_load_relaxed(&control->quota_messages), bytes = mem_load_relaxed(&control->quota_bytes);
-    uint64_t burst_ns = mem_load_relaxed(&control->quota_burst_ns), due_ns = 0;
-    if (messages)
-        due_ns = take(&control->quota_messages_due, amount->messages, messages, burst_ns, now_ns);
-    if (due_ns || bytes == 0)
-        return due_ns;
-    due_ns = take(&control->quota_bytes_due, amount->bytes, bytes, burst_ns, now_ns);
-    if (due_ns && messages)
-        give_back(&control->quota_messages_due, amount->messages, messages);
-    return due_ns;
+    uint64_t before;
+    do {
+        before = mem_load_acquire(due); /* E10 quota */
+        if (before < parts || !holds_still(control, share))
+            return;
+    } while (!mem_swap(due, before, before - parts));
 }
 
-void quota_give_back(struct ring_control *control, const struct quota_amount *amount)
+uint64_t quota_take(struct ring_control *control, const struct quota_amount *amount, uint64_t now_ns,
+                    struct quota_share *ret_share)
 {
-    uint64_t messages = mem_load_relaxed(&control->quota_messages), bytes = mem_load_relaxed(&control->quota_bytes);
-    if (messages)
-        give_back(&control->quota_messages_due, amount->messages, messages);
-    if (bytes)
-        give_back(&control->quota_bytes_due, amount->bytes, bytes);
+    struct quota_share share = {.messages_a_second = mem_load_relaxed(&control->quota_messages),
+                                .bytes_a_second = mem_load_relaxed(&control->quota_bytes),
+                                .burst_ns = mem_load_relaxed(&control->quota_burst_ns),
+                                .taken_ns = now_ns};
+    uint64_t wait_ns = 0;
+    if (share.messages_a_second) {
+        share.messages_parts = cost(amount->messages, share.messages_a_second);
+        wait_ns = take(&control->quota_messages_due, share.messages_parts, share.burst_ns, now_ns);
+    }
+    if (wait_ns == 0 && share.bytes_a_second) {
+        uint64_t parts = cost(amount->bytes, share.bytes_a_second);
+        wait_ns = take(&control->quota_bytes_due, parts, share.burst_ns, now_ns);
+        if (wait_ns)
+            quota_give_back(control, &share, now_ns);
+        share.bytes_parts = parts;
+    }
+    if (wait_ns == 0)
+        *ret_share = share;
+    return wait_ns;
+}
+
+void quota_give_back(struct ring_control *control, const struct quota_share *share, uint64_t now_ns)
+{
+    uint64_t passed = parts_of(now_ns - share->taken_ns);
+    if (share->messages_parts > passed)
+        give_back(&control->quota_messages_due, share->messages_parts - passed, control, share);
+    if (share->bytes_parts > passed)
+        give_back(&control->quota_bytes_due, share->bytes_parts - passed, control, share);
 }

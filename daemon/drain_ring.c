@@ -556,6 +556,7 @@ void drain_ring_discard(struct drain_ring *drain, const struct place *place)
 {
     retain_end(&drain->retain);
     int r = binding_discard(drain->binding, place);
+    room_count_anew(drain->room);
     if (r < 0 && r != -ENOENT)
         log_error("ring %s: it is removed, its journal is not: %s", drain->ring->name, strerror(-r));
     drain->binding = NULL;

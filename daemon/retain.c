@@ -81,7 +81,7 @@ static uint64_t retain_wall_ns(void)
 /*
  * A segment is as old as the next one's first record: what its last record is at least. That time stands in the next
  * one's header, under a checksum; the file's own times do not survive a copy or a backup. One whose successor does not
- * tell waits for the next that does, which is younger.
+ * tell, or tells a time that is still to come, waits for the next that does, which is younger.
  */
 static uint64_t retain_by_age(struct retain *retain, const uint64_t *segments, size_t count, uint64_t bound)
 {
@@ -89,20 +89,24 @@ static uint64_t retain_by_age(struct retain *retain, const uint64_t *segments, s
     if (age_ns == 0)
         return 0;
     size_t i = 0;
-    while (i < count && segments[i] < retain->aged_below)
+    while (i < count && (segments[i] < retain->aged_below || segments[i] < retain->aged_read))
         i++;
-    if (now_ns < retain->aged_due_ns && i < count)
+    /* Who set the clock back may have put it before all that is due. */
+    if (now_ns < retain->aged_due_ns && retain->aged_due_ns - now_ns <= age_ns && i < count)
         return retain->aged_below;
-    for (uint32_t read = 0; i + 1 < count && segments[i] < bound && read < RETAIN_HEADERS; read++) {
+    uint32_t read = 0;
+    for (retain->aged_read = 0; i + 1 < count && segments[i] < bound && read < RETAIN_HEADERS; read++) {
         i++;
-        if (journal_segment_created(retain->binding->writer, segments[i], &created_ns) < 0)
+        if (journal_segment_created(retain->binding->writer, segments[i], &created_ns) < 0 || created_ns > now_ns)
             continue;
-        if (created_ns > now_ns || now_ns - created_ns < age_ns) {
-            retain->aged_due_ns = created_ns < UINT64_MAX - age_ns ? created_ns + age_ns : UINT64_MAX;
-            break;
+        if (now_ns - created_ns < age_ns) {
+            retain->aged_due_ns = created_ns + age_ns;
+            return retain->aged_below;
         }
         retain->aged_below = segments[i];
     }
+    if (read == RETAIN_HEADERS)
+        retain->aged_read = segments[i]; /* on from there: however many do not tell, one behind them may */
     return retain->aged_below;
 }
 
@@ -289,6 +293,7 @@ void retain_end(struct retain *retain)
 void retain_learn(struct retain *retain)
 {
     retain->aged_below = 0;
+    retain->aged_read = 0;
     retain->aged_due_ns = 0;
     retain->looked_ns = 0;
     if (retain->share)

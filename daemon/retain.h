@@ -17,6 +17,7 @@ struct retain {
     uint64_t looked_ns, looked_at; /* when, and where `durable` was */
     uint64_t spares_ns;            /* when what could not be kept ready was tried again */
     uint64_t aged_below;           /* segments below are older than the policy's age */
+    uint64_t aged_read;            /* segments below were read since, and did not tell; 0: begin again at aged_below */
     uint64_t aged_due_ns;          /* CLOCK_REALTIME: before, none becomes so */
     uint64_t told_room;            /* as in control.room */
     int told_error;                /* that keeps segments from expiring, and was logged */

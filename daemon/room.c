@@ -2,10 +2,12 @@
 #include "daemon/room.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/log.h"
 #include "journal/io.h"
 #include "shm/shm.h"
 
@@ -13,6 +15,13 @@
 #define ROOM_RESERVE_PART 8u
 /* Journals that no ring has are counted again at most so often, and only when they stand in somebody's way. */
 #define ROOM_COUNT_AGAIN_NS 1000000000ull
+/* Whoever waits above the low watermark has what room there is when there was some for so long. */
+#define ROOM_WAIT_NS 1000000000ull
+
+struct room_wait {
+    bool waits;       /* it was refused, and has got nothing since */
+    uint64_t room_ns; /* since when there was room for a file, at times; 0: there was none */
+};
 
 struct room_share {
     struct room_share *next;
@@ -22,7 +31,8 @@ struct room_share {
     uint64_t file_bytes;
     uint64_t used; /* by its segments, and those kept ready */
     struct policy policy;
-    bool waits_for_ring, waits_for_all; /* refused, by the ring's limit or by what all share: until the low watermark */
+    bool told_tight;
+    struct room_wait ring_wait, all_wait; /* by the ring's limit, and by what all share */
 };
 
 struct room {
@@ -132,6 +142,15 @@ static struct room_bounds room_of_all(struct room *room, const struct policy_roo
     return bounds;
 }
 
+/* Where the limit stands in the way, for journals that may have gone meanwhile. */
+static void room_count_again(struct room *room, const struct policy_room *policy, struct room_bounds *all)
+{
+    if (all->error != -EDQUOT || shm_now_ns() - room->counted_ns < ROOM_COUNT_AGAIN_NS)
+        return;
+    room_count_others(room);
+    *all = room_of_all(room, policy);
+}
+
 static struct room_bounds room_of_ring(const struct room_share *share, const struct policy_room *policy)
 {
     struct room_bounds bounds = {.used = share->used, .limit = UINT64_MAX, .error = -EDQUOT};
@@ -149,16 +168,36 @@ static bool room_fits(const struct room_bounds *bounds, uint64_t bytes)
     return bounds->used <= bounds->limit && bytes <= bounds->limit - bounds->used;
 }
 
-/* *waits: it was refused before, and is until the low watermark is reached. */
-static int room_ask(const struct room_bounds *bounds, uint64_t bytes, bool expires, bool *waits)
+static bool room_goes_on(const struct room_bounds *bounds, uint64_t bytes, struct room_wait *wait)
 {
-    if (*waits && bounds->used > bounds->low)
-        return bounds->error;
-    *waits = !expires && !room_fits(bounds, bytes);
-    return room_fits(bounds, bytes) ? 0 : bounds->error;
+    if (!wait->waits || bounds->used <= bounds->low || room_fits(bounds, ROOM_FILES_LEAST * bytes))
+        return true;
+    if (wait->room_ns == 0 && room_fits(bounds, bytes))
+        wait->room_ns = shm_now_ns();
+    return wait->room_ns && shm_now_ns() - wait->room_ns >= ROOM_WAIT_NS;
 }
 
-static int room_take(void *ctx, uint64_t bytes, bool spare)
+static int room_ask(const struct room_bounds *bounds, uint64_t bytes, bool expires, struct room_wait *wait)
+{
+    if (!room_goes_on(bounds, bytes, wait))
+        return bounds->error;
+    bool fits = room_fits(bounds, bytes);
+    if (fits)
+        *wait = (struct room_wait){0};
+    else
+        wait->waits = !expires;
+    return fits ? 0 : bounds->error;
+}
+
+static int room_ask_both(struct room_share *share, const struct room_bounds *ring, const struct room_bounds *all,
+                         uint64_t bytes)
+{
+    bool expires = share->policy.when_limited == POLICY_LIMITED_EXPIRE;
+    int r = room_ask(ring, bytes, expires, &share->ring_wait);
+    return r < 0 ? r : room_ask(all, bytes, expires, &share->all_wait);
+}
+
+static int room_take(void *ctx, uint64_t bytes, enum journal_room_want want)
 {
     struct room_share *share = ctx;
     struct room *room = share->room;
@@ -167,17 +206,17 @@ static int room_take(void *ctx, uint64_t bytes, bool spare)
     pthread_mutex_lock(&room->lock);
     struct room_bounds all = room_of_all(room, &policy), ring = room_of_ring(share, &policy);
     int r = 0;
-    if (!room_fits(&all, bytes) && all.error == -EDQUOT && shm_now_ns() - room->counted_ns >= ROOM_COUNT_AGAIN_NS) {
-        room_count_others(room);
-        all = room_of_all(room, &policy);
-    }
-    if (spare) {
+    if (!room_fits(&all, bytes))
+        room_count_again(room, &policy, &all);
+    if (want == JOURNAL_ROOM_SPARE) {
         r = all.used + bytes <= all.low && ring.used + bytes <= ring.low ? 0 : -ENOSPC;
     } else {
-        bool expires = share->policy.when_limited == POLICY_LIMITED_EXPIRE;
-        r = room_ask(&ring, bytes, expires, &share->waits_for_ring);
-        if (r == 0)
-            r = room_ask(&all, bytes, expires, &share->waits_for_all);
+        struct room_wait ring_wait = share->ring_wait, all_wait = share->all_wait;
+        r = room_ask_both(share, &ring, &all, bytes);
+        if (r < 0 && want == JOURNAL_ROOM_AHEAD) { /* nobody waits for that */
+            share->ring_wait = ring_wait;
+            share->all_wait = all_wait;
+        }
     }
     if (r == 0) {
         share->used += bytes;
@@ -252,6 +291,8 @@ struct room_view room_look(struct room_share *share, bool needed)
     policies_room(room->policies, &policy);
     pthread_mutex_lock(&room->lock);
     struct room_bounds all = room_of_all(room, &policy), ring = room_of_ring(share, &policy);
+    if (all.used > all.high || (needed && !room_fits(&all, share->file_bytes)))
+        room_count_again(room, &policy, &all);
     uint64_t left_of_all = room_less(all.limit, all.used), left_of_ring = room_less(ring.limit, ring.used);
     struct room_view view = {.pressed = all.used > all.high,
                              .ample = all.used <= all.low && ring.used <= ring.low,
@@ -302,15 +343,39 @@ void room_leave(struct room_share *share)
         at = &(*at)->next;
     *at = share->next;
     room->used -= share->used;
-    room->others += share->used; /* unless its journal goes with it: see ROOM_COUNT_AGAIN_NS */
+    room->others += share->used; /* unless its journal goes with it: see room_count_anew() */
     pthread_mutex_unlock(&room->lock);
     free(share);
 }
 
+void room_count_anew(struct room *room)
+{
+    pthread_mutex_lock(&room->lock);
+    room->counted = false;
+    pthread_mutex_unlock(&room->lock);
+}
+
+/* It may not expire for want of room, and what it keeps, the file written to and the next one are beyond the low watermark. */
+static bool room_is_tight(const struct room_share *share, const struct policy_room *policy)
+{
+    uint64_t kept_files = share->policy.retain_bytes / (share->file_bytes - JOURNAL_BLOCK_BYTES) + 2;
+    return share->policy.retain_bytes && share->policy.limit_bytes &&
+           share->policy.when_limited == POLICY_LIMITED_BLOCK &&
+           kept_files > room_of_ring(share, policy).low / share->file_bytes;
+}
+
 void room_set_policy(struct room_share *share, const struct policy *policy)
 {
+    struct policy_room room_policy;
+    policies_room(share->room->policies, &room_policy);
     pthread_mutex_lock(&share->room->lock);
     share->policy = *policy;
-    share->waits_for_ring = share->waits_for_all = false; /* what was refused may be granted now */
+    share->ring_wait = share->all_wait = (struct room_wait){0}; /* what was refused may be granted now */
+    bool tight = room_is_tight(share, &room_policy), tell = tight && !share->told_tight;
+    share->told_tight = tight;
     pthread_mutex_unlock(&share->room->lock);
+    if (tell)
+        log_warning("ring %s: its limit leaves little room beside its retain_bytes: with two files more of %" PRIu64
+                    " bytes that is beyond the low watermark, and its publishers may have to wait at times",
+                    share->name, share->file_bytes);
 }

@@ -6,7 +6,9 @@
  *   - What one was promised and has not made yet counts, so two who ask at once cannot both get the last of it.
  *   - A ring whose journal expires what is oldest is told how much to give up from the high watermark on, down to the
  *     low one.
- *   - Any other that was refused once gets nothing before the low watermark is reached.
+ *   - Any other that was refused once gets nothing before the low watermark is reached, so that it does not stop and go with
+ *     each file; or before there is room for ROOM_FILES_LEAST. As what waits writes nothing, and retention may never come to
+ *     any of these, it gets what there is after a second all the same.
  *
  * Any thread; the small files of a journal (meta, ledger, names, pins, index) are not counted, and live in the reserve:
  * weird.conf(5) says how large they get.
@@ -33,7 +35,9 @@ void room_close(struct room *room); /* NULL is allowed; when all shares are left
 int room_join(struct room *room, const char *name, struct journal_writer *writer, struct room_share **ret_share);
 /* NULL is allowed. Before the writer is closed. */
 void room_leave(struct room_share *share);
-/* What holds for the ring now. */
+/* A journal that no ring has any more was taken away. */
+void room_count_anew(struct room *room);
+/* What holds for the ring now. Warns where what is to be kept leaves no room to write. */
 void room_set_policy(struct room_share *share, const struct policy *policy);
 
 struct room_view {

@@ -224,14 +224,30 @@ static int watch_sweep_step(void *argument)
     return 0;
 }
 
-/* Rings without a journal have quotas too: so it is told here, and not by the drain. */
+/* True: it was another. */
+static bool watch_tell_word(struct mem_u64 *word, uint64_t value)
+{
+    if (mem_load_relaxed(word) == value)
+        return false;
+    mem_store_relaxed(word, value);
+    return true;
+}
+
+/*
+ * Rings without a journal have quotas too: so it is told here, and not by the drain. What is owed was counted at the rates of
+ * before, and may be for years at a rate that was a mistake: with a change nothing is owed.
+ */
 static int watch_quota_step(void *argument)
 {
     const struct watch_ring *watch = argument;
     struct ring_control *control = watch->ring->hold.supervise.view.control;
-    mem_store_relaxed(&control->quota_burst_ns, watch->policy.quota_burst_ms * 1000000);
-    mem_store_relaxed(&control->quota_messages, watch->policy.quota_messages);
-    mem_store_relaxed(&control->quota_bytes, watch->policy.quota_bytes);
+    bool burst = watch_tell_word(&control->quota_burst_ns, watch->policy.quota_burst_ms * 1000000);
+    bool messages = watch_tell_word(&control->quota_messages, watch->policy.quota_messages);
+    bool bytes = watch_tell_word(&control->quota_bytes, watch->policy.quota_bytes);
+    if (burst || messages)
+        mem_store_release(&control->quota_messages_due, 0); /* E10 quota */
+    if (burst || bytes)
+        mem_store_release(&control->quota_bytes_due, 0); /* E10 quota */
     return 0;
 }
 

@@ -21,7 +21,7 @@ static bool is_pinned(const struct journal_writer *writer, const struct journal_
     return journal_pins_touch(pins, journal_segment_start(segment, shift), journal_segment_start(segment + 1, shift));
 }
 
-/* From run->at on. What has no file between two that go, has been told of before: the range reaches over it. */
+/* From run->at on. What has no file between two that go, has been told of before, and maybe as lost: so the run ends there. */
 static void find_run(const struct journal_writer *writer, const struct journal_pin_list *pins, uint64_t below,
                      uint64_t most, struct run *run)
 {
@@ -32,7 +32,8 @@ static void find_run(const struct journal_writer *writer, const struct journal_p
         run->at++;
     for (run->count = 0; run->count < most; run->count++) {
         size_t i = run->at + run->count;
-        if (i == kept->count || kept->segments[i] >= below || is_pinned(writer, pins, kept->segments[i]))
+        if (i == kept->count || kept->segments[i] >= below || is_pinned(writer, pins, kept->segments[i]) ||
+            (run->count > 0 && kept->segments[i] != kept->segments[i - 1] + 1))
             break;
         run->to = journal_segment_start(kept->segments[i] + 1, shift);
     }

@@ -171,13 +171,18 @@ int journal_segments(struct journal_writer *writer, const uint64_t **ret_segment
 /* When a segment's first bytes were written (CLOCK_REALTIME), as its header tells. -EBADMSG: it has none that is valid. */
 int journal_segment_created(struct journal_writer *writer, uint64_t segment, uint64_t *ret_created_ns);
 
+enum journal_room_want {
+    JOURNAL_ROOM_NEEDED, /* for what is to be written now */
+    JOURNAL_ROOM_SPARE,  /* to be kept ready */
+    JOURNAL_ROOM_AHEAD,  /* for what will be written next: nothing waits if it is refused */
+};
 /*
  * The account of room. `take` is asked before a file of so many bytes is made: 0, or the error that the call shall answer, one
- * that may pass. `spare`: it is not needed yet. `settle`, behind each take that was granted: whether the file was made, and its
+ * that may pass. `settle`, behind each take that was granted: whether the file was made, and its
  * bytes are the file system's to tell from now on. `give`: a file went. All are called by whoever uses the writer.
  */
 struct journal_room {
-    int (*take)(void *ctx, uint64_t bytes, bool spare);
+    int (*take)(void *ctx, uint64_t bytes, enum journal_room_want want);
     void (*settle)(void *ctx, uint64_t bytes, bool made);
     void (*give)(void *ctx, uint64_t bytes);
     void *ctx;

@@ -195,7 +195,7 @@ int journal_prepare(struct journal_writer *writer)
     }
     if (spares->count >= count_for(writer, MADE_BYTES))
         return 0;
-    int result = journal_room_take(writer, true);
+    int result = journal_room_take(writer, JOURNAL_ROOM_SPARE);
     if (result == 0) {
         spare_name(spares->next, name);
         result = make_one(writer, name);
@@ -215,7 +215,7 @@ int journal_spare_keep(struct journal_writer *writer, uint64_t segment)
     struct journal_spares *spares = &writer->spares;
     char name[NAME_BYTES], segment_name[JOURNAL_SEGMENT_NAME_BYTES];
 
-    if (spares->given_up || spares->unwanted || !list(writer) || spares->count >= count_for(writer, KEPT_BYTES))
+    if (spares->unwanted || !list(writer) || spares->count >= count_for(writer, KEPT_BYTES))
         return -EBUSY;
     journal_segment_name(segment, segment_name);
     spare_name(spares->next, name);

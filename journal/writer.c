@@ -195,9 +195,10 @@ static int make_place(struct journal_writer *writer)
 }
 
 /* Room is asked for before the disk is. */
-static int make_segment(struct journal_writer *writer, uint64_t segment, struct journal_segment_file *made)
+static int make_segment(struct journal_writer *writer, uint64_t segment, enum journal_room_want want,
+                        struct journal_segment_file *made)
 {
-    int result = journal_room_take(writer, false);
+    int result = journal_room_take(writer, want);
 
     if (result < 0)
         return result;
@@ -206,7 +207,8 @@ static int make_segment(struct journal_writer *writer, uint64_t segment, struct 
     return result;
 }
 
-static int open_segment(struct journal_writer *writer, uint64_t segment, struct journal_file **ret_file)
+static int open_segment(struct journal_writer *writer, uint64_t segment, enum journal_room_want want,
+                        struct journal_file **ret_file)
 {
     struct journal_segment_file made;
     int result = make_place(writer);
@@ -219,7 +221,7 @@ static int open_segment(struct journal_writer *writer, uint64_t segment, struct 
     if (result == -ENOENT)
         result = journal_spare_take(writer, segment, &made);
     if (result == -ENOENT)
-        result = make_segment(writer, segment, &made);
+        result = make_segment(writer, segment, want, &made);
     if (result < 0)
         return result;
     journal_kept_add(writer, segment);
@@ -243,7 +245,7 @@ static int use_file(struct journal_writer *writer, uint64_t segment, struct jour
     struct journal_file *file = find_file(writer, segment);
 
     if (!file) {
-        int result = open_segment(writer, segment, ret_file);
+        int result = open_segment(writer, segment, JOURNAL_ROOM_NEEDED, ret_file);
         if (result < 0 && !journal_may_pass(result))
             journal_end(writer, result);
         return result;
@@ -346,11 +348,11 @@ static void make_ahead(struct journal_writer *writer, uint64_t segment, uint64_t
         segment == UINT64_MAX >> shift)
         return;
     writer->ahead_tried = segment + 1;
-    if (find_file(writer, segment + 1) || open_segment(writer, segment + 1, &file) < 0)
+    if (find_file(writer, segment + 1) || open_segment(writer, segment + 1, JOURNAL_ROOM_AHEAD, &file) < 0)
         return;
     for (uint64_t i = 2; i <= AHEAD_FILES && segment + i <= UINT64_MAX >> shift && journal_spares(writer) > AHEAD_FILES;
          i++) {
-        if (!find_file(writer, segment + i) && open_segment(writer, segment + i, &file) < 0)
+        if (!find_file(writer, segment + i) && open_segment(writer, segment + i, JOURNAL_ROOM_AHEAD, &file) < 0)
             return;
     }
 }

@@ -74,9 +74,9 @@ static inline int journal_end(struct journal_writer *writer, int error)
 
 /* -- The account of room, of one segment's file -- */
 
-static inline int journal_room_take(const struct journal_writer *writer, bool spare)
+static inline int journal_room_take(const struct journal_writer *writer, enum journal_room_want want)
 {
-    return writer->room.take ? writer->room.take(writer->room.ctx, journal_file_bytes(writer), spare) : 0;
+    return writer->room.take ? writer->room.take(writer->room.ctx, journal_file_bytes(writer), want) : 0;
 }
 
 static inline void journal_room_settle(const struct journal_writer *writer, bool made)

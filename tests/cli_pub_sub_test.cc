@@ -392,6 +392,21 @@ TEST_F(PubSub, AFullRingFailsAtTheTimeLimitAndSaysWhoIsBehind)
     EXPECT_TRUE(reader.wait_for_output("\n" + std::to_string(published) + "\n"));
 }
 
+TEST_F(PubSub, WhoHasHadTheQuotaIsToldSoAndNotThatAReaderIsBehind)
+{
+    create("a", {"--memory"});
+    const uint64_t quota[] = {1, 0, 0}; // messages and bytes a second, burst
+    int fd = open((bus_ + "/a/control").c_str(), O_WRONLY | O_CLOEXEC);
+    ASSERT_EQ(pwrite(fd, quota, sizeof quota, 272), static_cast<ssize_t>(sizeof quota));
+    close(fd);
+    publish("a", numbers(1, 60)); // pays for a minute
+    Result result = run({"pub", "a", "--timeout", "1"}, "x\n");
+    EXPECT_EQ(result.status, 1);
+    EXPECT_TRUE(contains(result.error, "a: it waits: ring a takes 1 messages and 0 bytes a second")) << result.error;
+    EXPECT_FALSE(contains(result.error, "gating")) << result.error;
+    EXPECT_TRUE(contains(result.error, "or had its quota: a: line 1 ")) << result.error;
+}
+
 TEST_F(PubSub, WhatDropNewRefusesIsCountedAndFails)
 {
     create("a", {"--memory", "--segment-bytes", "4KiB", "--memory-limit", "64KiB", "--max-readers", "2",

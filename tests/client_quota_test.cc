@@ -4,6 +4,7 @@
 
 #include "tests/support/client_support.hh"
 
+#include <algorithm>
 #include <random>
 #include <thread>
 
@@ -32,8 +33,24 @@ struct Words {
     uint64_t take(uint64_t now_ns, uint64_t messages, uint64_t bytes = 64)
     {
         struct quota_amount amount = {messages, bytes};
-        return quota_take(control.get(), &amount, now_ns);
+        return quota_take(control.get(), &amount, now_ns, &share);
     }
+    /* What was taken last, or somebody kept. */
+    void give_back(uint64_t now_ns)
+    {
+        give_back(now_ns, share);
+    }
+    void give_back(uint64_t now_ns, const struct quota_share &taken)
+    {
+        quota_give_back(control.get(), &taken, now_ns);
+    }
+    /* As weird does. */
+    void change(uint64_t messages)
+    {
+        control->quota_messages.raw = messages;
+        control->quota_messages_due.raw = 0;
+    }
+    struct quota_share share = {};
     std::unique_ptr<ring_control> control;
 };
 
@@ -91,15 +108,103 @@ TEST(Quota, OfBytesAndOfMessagesBothHoldAndNothingIsTakenByHalves)
     uint64_t messages_due = words.control->quota_messages_due.raw;
     EXPECT_GT(words.take(now, 1, 64), 0u) << "the bytes are used up";
     EXPECT_EQ(words.control->quota_messages_due.raw, messages_due) << "and no message was counted";
+    words.control->quota_bytes.raw = 0;
     for (int i = 0; i < 9; i++)
-        EXPECT_EQ(words.take(now, 1, 0), 0u);
-    EXPECT_GT(words.take(now, 1, 0), 0u);
-    struct quota_amount amount = {1, 0};
-    quota_give_back(words.control.get(), &amount);
-    EXPECT_EQ(words.take(now, 1, 0), 0u);
+        EXPECT_EQ(words.take(now, 1), 0u);
+    EXPECT_GT(words.take(now, 1), 0u);
+    words.give_back(now);
+    EXPECT_EQ(words.take(now, 1), 0u);
 }
 
-TEST(Quota, WhatIsLargerThanTheBurstGoesAloneAndPaysForIt)
+/* Who waited for room in vain, until its share had run out, does not take away what others owe. */
+TEST(Quota, IsNotGivenBackWhatTimeHasWorkedOff)
+{
+    Words words(1000, 0, second_ns / 10);
+    uint64_t now = second_ns, sent = 0;
+    std::vector<struct quota_share> waiting;
+    while (words.take(now, 1) == 0)
+        waiting.push_back(words.share);
+    EXPECT_EQ(waiting.size(), 100u);
+    now += second_ns;
+    while (words.take(now, 1) == 0)
+        sent++;
+    for (const struct quota_share &share : waiting)
+        words.give_back(now, share);
+    while (words.take(now, 1) == 0)
+        sent++;
+    EXPECT_EQ(sent, 100u);
+}
+
+/* Half of it has been worked off when the other half comes back. */
+TEST(Quota, IsGivenBackInPartWhereSomeTimeHasPassed)
+{
+    Words words(1000, 0, second_ns / 10);
+    uint64_t now = second_ns, sent = 0;
+    ASSERT_EQ(words.take(now, 100), 0u);
+    now += second_ns / 20;
+    words.give_back(now);
+    while (words.take(now, 1) == 0)
+        sent++;
+    EXPECT_EQ(sent, 100u);
+}
+
+TEST(Quota, IsNotGivenBackBeyondAChange)
+{
+    Words words(10, 0, second_ns);
+    uint64_t now = second_ns, sent = 0;
+    ASSERT_EQ(words.take(now, 10), 0u);
+    struct quota_share of_old = words.share;
+    words.change(1000);
+    while (words.take(now, 1) == 0)
+        sent++;
+    EXPECT_EQ(sent, 1000u) << "what was owed at the old rate is not owed any more";
+    words.give_back(now, of_old);
+    EXPECT_GT(words.take(now, 1), 0u);
+    words.control->quota_messages.raw = 0;
+    ASSERT_EQ(words.take(now, 1), 0u);
+    struct quota_share of_none = words.share;
+    words.change(1000);
+    ASSERT_EQ(words.take(now, 1000), 0u);
+    words.give_back(now, of_none);
+    EXPECT_GT(words.take(now, 1), 0u) << "it was never taken";
+    struct quota_share of_same = words.share;
+    words.control->quota_burst_ns.raw = second_ns / 2;
+    words.change(1000);
+    ASSERT_EQ(words.take(now, 500), 0u);
+    words.give_back(now, of_same);
+    EXPECT_GT(words.take(now, 1), 0u) << "the burst was another";
+}
+
+/*
+ * Takers of small messages and of such as take longer than the burst, or half of it, who all want more at any time and come
+ * when they were told to: at each such time, in any order.
+ */
+TEST(Quota, KeepsNobodyOutForTheSizeOfItsMessages)
+{
+    for (uint64_t size : {50, 99, 100, 300}) {
+        std::mt19937_64 random(size);
+        Words words(1000, 0, second_ns / 10);
+        uint64_t now = second_ns, begun = now, went[4] = {}, sent = 0;
+        const uint64_t sizes[4] = {1, size, 1, size};
+        size_t order[4] = {0, 1, 2, 3};
+        while (now - begun < 1000 * second_ns) {
+            uint64_t soonest = UINT64_MAX;
+            std::shuffle(order, order + 4, random);
+            for (size_t who : order) {
+                uint64_t wait = words.take(now, sizes[who]);
+                soonest = wait < soonest ? wait : soonest;
+                went[who] += wait == 0;
+                sent += wait == 0 ? sizes[who] : 0;
+            }
+            now += soonest;
+        }
+        for (uint64_t times : went)
+            EXPECT_GT(times, 100u) << "of " << size;
+        EXPECT_NEAR((double)sent, 1e6, 1e3);
+    }
+}
+
+TEST(Quota, WhatIsLargerThanTheBurstPaysForItBehind)
 {
     Words words(1000, 0, 0);
     uint64_t now = second_ns;

@@ -70,4 +70,27 @@ TEST_F(DaemonQuota, HoldsForPublishersAndLosesNothing)
     weir_pub_close(pub);
 }
 
+/* What was owed at a rate that was a mistake is not owed any more when it is put right. */
+TEST_F(DaemonQuota, ThatIsRaisedLetsThoseGoWhoWaited)
+{
+    create("r");
+    struct policy_rules rules = {};
+    rules.room = {0, 1 << 20, 95, 90};
+    rules.base.quota_messages = 1;
+    Embedded weird(bus_, journal_, &rules);
+    ASSERT_EQ(weird.error, 0) << weird.why.text;
+    ASSERT_TRUE(quota_becomes("r", 1, 0));
+    struct weir_pub *pub = publisher("r");
+    struct weir_message message = {};
+    message.data = "x";
+    message.data_bytes = 1;
+    std::vector<struct weir_message> batch(200, message);
+    ASSERT_EQ(weir_pub_send_batch(pub, batch.data(), batch.size(), 0, nullptr), 0) << weir_last_error();
+    EXPECT_EQ(weir_pub_send(pub, "x", 1, 0, nullptr), -EAGAIN) << "it owes minutes";
+    rules.base.quota_messages = 1000;
+    ASSERT_EQ(weird_set_policies(weird.weird, &rules), 0);
+    EXPECT_EQ(weir_pub_send(pub, "x", 1, deadline_ms * INT64_C(1000000), nullptr), 0) << weir_last_error();
+    weir_pub_close(pub);
+}
+
 } // namespace

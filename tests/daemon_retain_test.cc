@@ -226,6 +226,34 @@ TEST_F(DaemonRetain, LetsOldSegmentsGoButNeverTheLastOne)
     weir_pub_close(pub);
 }
 
+/* The clock was years ahead for a while: what was begun by then says nothing of its age, and what follows does. */
+TEST_F(DaemonRetain, LetsOldSegmentsGoWhateverTimesToComeTheirHeadersTell)
+{
+    struct policy_rules rules = with([](auto &r) { r.base.retain_age_ms = 3600 * 1000; });
+    create("ring");
+    Embedded weird(bus_, journal_, &rules);
+    ASSERT_EQ(weird.error, 0) << weird.why.text;
+    struct weir_pub *pub = publisher("ring");
+    publish(pub, 100);
+    uint64_t last = (info("ring").durable - 1) / segment_bytes;
+    for (uint64_t segment = 1; segment <= 80; segment++) { /* more than are read at once */
+        char name[32];
+        struct journal_segment_header header;
+        snprintf(name, sizeof name, "/ring/%016llx.seg", (unsigned long long)segment);
+        int fd = open((journal_ + name).c_str(), O_RDWR | O_CLOEXEC);
+        ASSERT_EQ(pread(fd, &header, sizeof header, 0), (ssize_t)sizeof header);
+        header.created_ns += UINT64_C(10) * 365 * 86400 * 1000000000;
+        header.crc = journal_crc32c(0, &header, offsetof(struct journal_segment_header, crc));
+        ASSERT_EQ(pwrite(fd, &header, sizeof header, 0), (ssize_t)sizeof header);
+        close(fd);
+    }
+    rules = with([](auto &r) { r.base.retain_age_ms = 1; });
+    ASSERT_EQ(weird_set_policies(weird.weird, &rules), 0);
+    ASSERT_TRUE(wait_until([&] { return *segments().begin() == last; })) << *segments().begin();
+    check(sent_, "ring", [&](uint64_t position) { return position / segment_bytes == last; });
+    weir_pub_close(pub);
+}
+
 TEST_F(DaemonRetain, LeavesAPinnedRangeAloneAndTakesWhatLiesAroundIt)
 {
     struct policy_rules rules = keep_all();
@@ -449,6 +477,55 @@ TEST_F(DaemonRetain, HoldsPublishersUpAtTheRingsLimitAndGoesOnWhenThereIsRoom)
     EXPECT_EQ(meter.full_count(), 0u);
     check(sent_);
     weir_pub_close(pub);
+}
+
+class DaemonRetainRest : public DaemonRetain, public testing::WithParamInterface<uint64_t>
+{
+};
+
+/*
+ * Retention comes to rest above the low watermark, with room for some files or only for two: of what waits nothing becomes old,
+ * so this is all the room there will be.
+ */
+TEST_P(DaemonRetainRest, GoesOnWhereRetentionNeverComesToTheLowWatermark)
+{
+    struct policy_rules rules = with([](auto &r) {
+        r.room.low_percent = 50;
+        r.base.limit_bytes = 40 * file_bytes;
+        r.base.retain_bytes = GetParam() * segment_bytes;
+    });
+    create("ring");
+    Embedded weird(bus_, journal_, &rules);
+    ASSERT_EQ(weird.error, 0) << weird.why.text;
+    int fd = -1;
+    ASSERT_TRUE(wait_until([&] { return (fd = folder()) >= 0; }));
+    ASSERT_EQ(journal_pin(fd, "all", 0, UINT64_MAX), 0);
+    struct weir_pub *pub = publisher("ring");
+    ASSERT_TRUE(publish_until_full(pub));
+    EXPECT_EQ(info("ring").journal_error, EDQUOT);
+    uint64_t durable = info("ring").durable;
+    ASSERT_EQ(journal_unpin(fd, "all"), 0);
+    EXPECT_TRUE(wait_until([&] { return info("ring").durable >= durable + 8 * segment_bytes; }));
+    close(fd);
+    weir_pub_close(pub);
+}
+
+INSTANTIATE_TEST_SUITE_P(Segments, DaemonRetainRest, testing::Values(30, 37));
+
+TEST_F(DaemonRetain, WarnsWhereWhatIsToBeKeptLeavesNoRoomToWrite)
+{
+    std::string config = journal_ + ".conf";
+    std::ofstream(config) << "[ring]\nlimit = 1MiB\nretain_bytes = 512KiB\n[ring tight]\nretain_bytes = 800KiB\n";
+    create("ring");
+    create("tight");
+    Weird weird(bus_, journal_);
+    weird.more_options = {"--config", config};
+    ASSERT_TRUE(weird.start()) << weird.log();
+    EXPECT_TRUE(
+        wait_until([&] { return weird.log().find("ring tight: its limit leaves little") != std::string::npos; }));
+    EXPECT_TRUE(wait_until([&] { return info("ring").journal_room_bytes != UINT64_MAX; }));
+    EXPECT_EQ(weird.log().find("ring ring: its limit"), std::string::npos);
+    EXPECT_EQ(weird.stop(), 0) << weird.log();
 }
 
 TEST_F(DaemonRetain, GivesUpTheOldestAtTheRingsLimitIfToldTo)

@@ -4,6 +4,7 @@
 
 #include "tests/journal_support.hh"
 
+#include <algorithm>
 #include <atomic>
 #include <memory>
 #include <thread>
@@ -40,6 +41,11 @@ public:
     {
         return used_;
     }
+    /* With what others have. */
+    void fill(bool full)
+    {
+        others_ = full ? bytes_ - used_ : 0;
+    }
 
 private:
     static int64_t before(void *ctx, const struct jio_event *event)
@@ -47,7 +53,7 @@ private:
         SmallDisk *disk = (SmallDisk *)ctx;
         if (event->call == JIO_ALLOCATE) /* as long as it takes: who was granted room has not got it yet */
             std::this_thread::sleep_for(std::chrono::microseconds(200));
-        return event->call == JIO_ROOM ? (int64_t)(disk->bytes_ - disk->used_) : 0;
+        return event->call == JIO_ROOM ? (int64_t)std::max<uint64_t>(disk->bytes_ - disk->used_ - disk->others_, 1) : 0;
     }
     static void after(void *ctx, const struct jio_event *event, int64_t result)
     {
@@ -57,7 +63,7 @@ private:
     }
 
     uint64_t bytes_;
-    std::atomic<uint64_t> used_{0};
+    std::atomic<uint64_t> used_{0}, others_{0};
     struct jio_hooks hooks_;
 };
 
@@ -86,24 +92,24 @@ protected:
             room_leave(share);
             journal_close(writer);
         }
-        /* One more segment's first record. */
-        int write()
+        /* One more segment's first record; whole: all of it, so that the next one is asked for ahead. */
+        int write_next(bool whole = false)
         {
             log_.append("record");
             log_.pad();
             uint64_t from = segments * segment_bytes;
-            int result = log_.write(writer, meta_, from, from + RING_UNIT_BYTES);
+            int result = log_.write(writer, meta_, from, from + (whole ? segment_bytes : RING_UNIT_BYTES));
             if (result == 0)
                 segments++;
             else
                 log_ = Log(from); /* again, later */
             return result;
         }
-        int write(uint64_t count)
+        int write(uint64_t count = 1)
         {
             int result = 0;
             while (result == 0 && count-- > 0)
-                result = write();
+                result = write_next();
             return result;
         }
         /* All but so many of the oldest stay. */
@@ -174,18 +180,76 @@ TEST_F(DaemonRoom, IsNotGrantedTwiceToThoseWhoAskAtOnce)
 
 TEST_F(DaemonRoom, IsRefusedFromTheLimitOnUntilTheLowWatermarkIsReached)
 {
-    Ring ring(*this, "ring", POLICY_LIMITED_BLOCK, 10 * file_bytes);
+    Ring ring(*this, "ring", POLICY_LIMITED_BLOCK, 6 * file_bytes);
     journal_keep_spares(ring.writer, false);
     EXPECT_EQ(ring.write(20), -EDQUOT);
-    EXPECT_EQ(ring.bytes(), 10 * file_bytes);
+    EXPECT_EQ(ring.bytes(), 6 * file_bytes);
     EXPECT_EQ(room_look(ring.share, false).left_bytes, 0u);
     EXPECT_EQ(room_look(ring.share, true).give_bytes, 0u) << "it gives up nothing";
-    ring.expire(4);
+    ring.expire(2);
     EXPECT_EQ(ring.write(), -EDQUOT) << "there is room, but not below the low watermark";
-    ring.expire(5);
-    EXPECT_EQ(ring.write(5), 0);
+    ring.expire(3);
+    EXPECT_EQ(ring.write(3), 0);
     EXPECT_EQ(ring.write(), -EDQUOT);
-    EXPECT_EQ(ring.bytes(), 10 * file_bytes);
+    EXPECT_EQ(ring.bytes(), 6 * file_bytes);
+}
+
+/* Retention may never come to the low watermark: of what waits, nothing becomes old. */
+TEST_F(DaemonRoom, IsRefusedUntilSomeFilesHaveRoom)
+{
+    Ring ring(*this, "ring", POLICY_LIMITED_BLOCK, 40 * file_bytes);
+    journal_keep_spares(ring.writer, false);
+    EXPECT_EQ(ring.write(50), -EDQUOT);
+    ring.expire(ROOM_FILES_LEAST - 1);
+    EXPECT_EQ(ring.write(), -EDQUOT);
+    ring.expire(ROOM_FILES_LEAST);
+    EXPECT_EQ(ring.write(ROOM_FILES_LEAST), 0);
+    EXPECT_EQ(ring.write(), -EDQUOT);
+}
+
+TEST_F(DaemonRoom, IsNotRefusedForEverWhileThereIsSome)
+{
+    Ring ring(*this, "ring", POLICY_LIMITED_BLOCK, 40 * file_bytes);
+    journal_keep_spares(ring.writer, false);
+    EXPECT_EQ(ring.write(50), -EDQUOT);
+    ring.expire(1);
+    int result = ring.write();
+    EXPECT_EQ(result, -EDQUOT);
+    for (int i = 0; i < 6000 && result == -EDQUOT; i++) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(10));
+        result = ring.write();
+    }
+    EXPECT_EQ(result, 0);
+    EXPECT_EQ(ring.write(), -EDQUOT);
+    EXPECT_EQ(ring.bytes(), 40 * file_bytes);
+}
+
+/* Others filled the disk, and are gone again. */
+TEST_F(DaemonRoom, IsGrantedAgainWhenTheDiskHasRoomAgain)
+{
+    rules_.room.reserve_bytes = 1 << 20;
+    set();
+    SmallDisk disk(rules_.room.reserve_bytes + 100 * file_bytes);
+    Ring ring(*this, "ring");
+    journal_keep_spares(ring.writer, false);
+    ASSERT_EQ(ring.write(90), 0);
+    disk.fill(true);
+    EXPECT_EQ(ring.write(), -ENOSPC);
+    disk.fill(false);
+    EXPECT_EQ(ring.write(10), 0);
+}
+
+TEST_F(DaemonRoom, IsWaitedForOnlyByWhatIsToBeWrittenNow)
+{
+    Ring ring(*this, "ring", POLICY_LIMITED_BLOCK, 40 * file_bytes);
+    journal_keep_spares(ring.writer, false);
+    ASSERT_EQ(ring.write(39), 0);
+    ASSERT_EQ(ring.write_next(true), 0) << "the next file is asked for ahead, and refused";
+    ring.expire(1);
+    EXPECT_EQ(ring.write_next(true), 0);
+    EXPECT_EQ(ring.write(), -EDQUOT);
+    ring.expire(2);
+    EXPECT_EQ(ring.write(), -EDQUOT) << "now somebody waits";
 }
 
 TEST_F(DaemonRoom, IsGivenUpFromTheHighWatermarkDownToTheLowOne)
@@ -255,6 +319,34 @@ TEST_F(DaemonRoom, IsTakenAlsoByJournalsThatNoRingHas)
     }
     EXPECT_EQ(result, 0);
     EXPECT_EQ(ring.write(5), 0);
+}
+
+/* An expiring ring gives up nothing for a journal that has gone meanwhile. */
+TEST_F(DaemonRoom, IsNotGivenUpForJournalsThatHaveGone)
+{
+    rules_.room.limit_bytes = 20 * file_bytes;
+    set();
+    Ring ring(*this, "ring", POLICY_LIMITED_EXPIRE);
+    journal_keep_spares(ring.writer, false);
+    ASSERT_EQ(ring.write(9), 0);
+    auto gone = [&] {
+        Ring other(*this, "other");
+        journal_keep_spares(other.writer, false);
+        ASSERT_EQ(other.write(10), 0);
+    };
+    gone();
+    ASSERT_GT(room_look(ring.share, false).give_bytes, 0u);
+    ASSERT_EQ(journal_remove(scratch_.fd(), "other", nullptr), 0);
+    uint64_t give = 1;
+    for (int i = 0; i < 2000 && give > 0; i++) { /* it is counted again once a second at most */
+        std::this_thread::sleep_for(std::chrono::milliseconds(10));
+        give = room_look(ring.share, false).give_bytes;
+    }
+    EXPECT_EQ(give, 0u);
+    gone();
+    ASSERT_EQ(journal_remove(scratch_.fd(), "other", nullptr), 0);
+    room_count_anew(room_);
+    EXPECT_EQ(room_look(ring.share, false).give_bytes, 0u) << "it is known to have gone";
 }
 
 TEST_F(DaemonRoom, IsEnoughForFourFilesInAnyCase)

@@ -7,7 +7,6 @@
 
 #include "tests/journal_life.hh"
 
-
 using namespace journaltest;
 
 namespace

@@ -414,11 +414,11 @@ struct Account {
     }
 
 private:
-    static int take(void *ctx, uint64_t bytes, bool spare)
+    static int take(void *ctx, uint64_t bytes, enum journal_room_want want)
     {
         Account *account = (Account *)ctx;
         EXPECT_EQ(account->promised, 0u);
-        if (account->used + bytes > (spare ? account->spare_limit : account->limit))
+        if (account->used + bytes > (want == JOURNAL_ROOM_SPARE ? account->spare_limit : account->limit))
             return -EDQUOT;
         account->promised = bytes;
         return 0;

@@ -34,10 +34,6 @@ public:
     {
         return flights_;
     }
-    size_t writes() const
-    {
-        return writes_;
-    }
     /* How many were under way at once. */
     size_t most() const
     {
@@ -55,7 +51,6 @@ private:
     void submit(struct jio_op *op)
     {
         op->done = false;
-        writes_ += op->kind == JIO_OP_WRITE;
         under_way_.push_back(op);
         most_ = std::max(most_, under_way_.size());
         if (random_() % 4 == 0)
@@ -95,7 +90,7 @@ private:
     struct jio_queue base_ = {};
     struct journal_flights *flights_ = nullptr;
     std::vector<struct jio_op *> under_way_;
-    size_t most_ = 0, writes_ = 0;
+    size_t most_ = 0;
     std::mt19937_64 random_;
 };
 

@@ -799,4 +799,26 @@ TEST_F(JournalWrite, ExpiresTheOldestSegmentsAndSaysSo)
     EXPECT_EQ(found.damaged, (std::vector<Range>{{0, 3 * 4096}}));
 }
 
+TEST_F(JournalWrite, TellsWhatWasLostAsLostStillWhenWhatLiesAroundItHasExpired)
+{
+    Log log;
+    fill(log, 6);
+    make(log, make_meta());
+    struct journal_gap gap = make_gap(2 * 4096, 3 * 4096, JOURNAL_GAP_LOST);
+    ASSERT_EQ(journal_note_gap(writer_, &gap), 0);
+    char name[JOURNAL_SEGMENT_NAME_BYTES];
+    journal_segment_name(2, name);
+    ASSERT_EQ(unlinkat(folder_fd_, name, 0), 0);
+    struct journal_meta meta;
+    journal_close(writer_);
+    ASSERT_EQ(journal_open(scratch_.fd(), "ring", &writer_, &meta), 0);
+    ASSERT_EQ(journal_expire(writer_, 5), 0);
+    const std::vector<std::pair<uint64_t, uint32_t>> told = {
+        {0, JOURNAL_GAP_EXPIRED}, {2, JOURNAL_GAP_LOST}, {3, JOURNAL_GAP_EXPIRED}};
+    for (auto [segment, reason] : told) {
+        ASSERT_EQ(journal_find_gap(folder_fd_, segment * 4096, &gap), 0);
+        EXPECT_EQ(gap.reason, reason) << segment;
+    }
+}
+
 } // namespace
