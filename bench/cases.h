@@ -20,6 +20,7 @@ struct case_shape {
     int epoll;                      /* wakeup: it sleeps in epoll_wait() on weir_sub_fd() */
     uint64_t memory_bytes;          /* journaled rings: what may wait for the disk; 0: default */
     size_t rings;                   /* drain: 0: one */
+    int huge;                       /* drain: its limit writes from huge pages, as weird does where it gets them */
 };
 
 /* Passes r on; says on stderr what failed, unless it was a signal that asks the bench to end. */

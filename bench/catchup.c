@@ -61,8 +61,9 @@ static int send_batches(const struct work *work, struct weir_pub *pub, uint64_t 
     for (uint64_t i = 0; i < work->batches && r == 0; i++) {
         if (limit_ns && i * JOURNALED_BATCH * record_bytes(work) > LEAST_BYTES && bench_now_ns() - start > limit_ns)
             break;
-        r = site_stopped(work->site) ? -EINTR
-                                     : journaled_send(pub, work->shape->payload_bytes, i * JOURNALED_BATCH, ret_last);
+        r = site_stopped(work->site)
+                ? -EINTR
+                : journaled_send(pub, work->shape->payload_bytes, i * JOURNALED_BATCH, JOURNALED_BATCH, ret_last);
     }
     return r;
 }

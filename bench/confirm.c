@@ -101,7 +101,7 @@ static int send_for_a_while(struct work *work, struct outstanding *outstanding)
         if (site_stopped(work->site))
             return -EINTR;
         struct batch batch = {.sent_ns = bench_now_ns()};
-        r = journaled_send(work->pub, work->shape->payload_bytes, outstanding->sent, &batch.last);
+        r = journaled_send(work->pub, work->shape->payload_bytes, outstanding->sent, JOURNALED_BATCH, &batch.last);
         if (r < 0)
             break;
         outstanding->batches[outstanding->sent++ % OUTSTANDING] = batch;

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "bench/pair.h"
@@ -14,6 +15,7 @@
 #define DEPTH 8
 #define WRITE_BYTES (1u << 20)
 #define BLOCK_BYTES 4096u
+#define HUGE_BYTES (2u << 20)
 
 static int put(int fd, const uint8_t *from, size_t bytes, uint64_t offset)
 {
@@ -21,9 +23,12 @@ static int put(int fd, const uint8_t *from, size_t bytes, uint64_t offset)
     return done == (ssize_t)bytes ? 0 : done < 0 ? -errno : -EIO;
 }
 
-static uint8_t *make_buffer(void)
+static uint8_t *make_buffer(int huge)
 {
-    uint8_t *buffer = aligned_alloc(BLOCK_BYTES, WRITE_BYTES);
+    size_t bytes = huge ? HUGE_BYTES : WRITE_BYTES;
+    uint8_t *buffer = aligned_alloc(huge ? HUGE_BYTES : BLOCK_BYTES, bytes);
+    if (buffer && huge)
+        (void)madvise(buffer, bytes, MADV_HUGEPAGE);
     if (buffer)
         memset(buffer, 0x5a, WRITE_BYTES);
     return buffer;
@@ -31,7 +36,7 @@ static uint8_t *make_buffer(void)
 
 static int fill(const struct disk *disk)
 {
-    uint8_t *buffer = make_buffer();
+    uint8_t *buffer = make_buffer(0);
     int r = buffer ? 0 : -ENOMEM;
     for (uint64_t at = 0; at < disk->bytes && r == 0; at += WRITE_BYTES)
         r = put(disk->buffered, buffer, WRITE_BYTES, at);
@@ -74,7 +79,7 @@ void disk_close(struct disk *disk)
 
 struct writers {
     pthread_mutex_t lock;
-    int fd;
+    int fd, huge;
     uint64_t bytes, sync_bytes, sync_ns;
     uint64_t next;        /* to be written */
     uint64_t unsynced;    /* written since a sync was begun */
@@ -98,7 +103,7 @@ static int sync_is_due(struct writers *writers)
 static void *write_on(void *argument)
 {
     struct writers *writers = argument;
-    uint8_t *buffer = make_buffer();
+    uint8_t *buffer = make_buffer(writers->huge);
     int r = buffer ? 0 : -ENOMEM;
     pthread_mutex_lock(&writers->lock);
     while (r == 0 && writers->error == 0 && writers->next < writers->bytes) {
@@ -120,10 +125,11 @@ static void *write_on(void *argument)
     return NULL;
 }
 
-int disk_write_all(const struct disk *disk, uint64_t sync_bytes, uint64_t sync_ns, double *ret_rate)
+int disk_write_all(const struct disk *disk, int huge, uint64_t sync_bytes, uint64_t sync_ns, double *ret_rate)
 {
     struct writers writers = {.lock = PTHREAD_MUTEX_INITIALIZER,
                               .fd = disk->direct >= 0 ? disk->direct : disk->buffered,
+                              .huge = huge,
                               .bytes = disk->bytes,
                               .sync_bytes = sync_bytes,
                               .sync_ns = sync_ns};
@@ -149,7 +155,7 @@ int disk_write_all(const struct disk *disk, uint64_t sync_bytes, uint64_t sync_n
 
 int disk_write_blocks(const struct disk *disk, int direct, size_t count, struct histogram *histogram)
 {
-    uint8_t *buffer = make_buffer();
+    uint8_t *buffer = make_buffer(0);
     int r = buffer ? 0 : -ENOMEM, fd = direct && disk->direct >= 0 ? disk->direct : disk->buffered;
     for (size_t i = 0; i < count && r == 0; i++) {
         uint64_t start = bench_now_ns();

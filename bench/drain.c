@@ -60,19 +60,23 @@ static int send_everything(struct pair *pair, void *ctx)
     uint64_t last[RINGS_MAX] = {0}, i = 0;
     int r = 0;
     for (uint64_t k = 0; r == 0 && k < work->primed; k++)
-        r = site_stopped(work->site) ? -EINTR : journaled_send(work->pubs[0], work->shape->payload_bytes, k, &last[0]);
+        r = site_stopped(work->site)
+                ? -EINTR
+                : journaled_send(work->pubs[0], work->shape->payload_bytes, k, JOURNALED_SMALL_BATCH, &last[0]);
     if (r == 0 && work->primed)
         r = journaled_wait(work->site, work->pubs[0], last[0]);
     uint64_t start = bench_now_ns();
     /* Every ring gets as many; on a slow disk, fewer. */
     for (; r == 0 && i < work->batches && (i % work->rings || bench_now_ns() - start < SECONDS * 1000000000ull); i++) {
         size_t ring = i % work->rings;
-        r = site_stopped(work->site) ? -EINTR
-                                     : journaled_send(work->pubs[ring], work->shape->payload_bytes, i, &last[ring]);
+        r = site_stopped(work->site)
+                ? -EINTR
+                : journaled_send(work->pubs[ring], work->shape->payload_bytes, i, JOURNALED_SMALL_BATCH, &last[ring]);
     }
     for (size_t k = 0; k < work->rings && r == 0; k++)
         r = journaled_wait(work->site, work->pubs[k], last[k]);
-    work->rate = (double)(i * JOURNALED_BATCH * record_bytes(work->shape)) * 1e9 / (double)(bench_now_ns() - start);
+    work->rate =
+        (double)(i * JOURNALED_SMALL_BATCH * record_bytes(work->shape)) * 1e9 / (double)(bench_now_ns() - start);
     return r;
 }
 
@@ -81,7 +85,7 @@ int case_drain(struct pair *pair, struct site *site, const struct case_shape *sh
 {
     struct work work = {.site = site, .shape = shape, .rings = shape->rings ? shape->rings : 1};
     struct bench_daemon daemon = {0};
-    uint64_t batch_bytes = JOURNALED_BATCH * record_bytes(shape);
+    uint64_t batch_bytes = JOURNALED_SMALL_BATCH * record_bytes(shape);
     uint64_t retain_bytes = shape->rings ? 0 : RETAIN_BYTES;
     work.primed = 3 * retain_bytes / batch_bytes;
     work.batches = bytes / batch_bytes / work.rings * work.rings;
@@ -114,7 +118,7 @@ static int send_at_pace(struct pair *pair, void *ctx)
         while (bench_now_ns() < start + i * PACE_NS)
             ;
         uint64_t began = bench_ticks();
-        r = journaled_send(work->pubs[0], work->shape->payload_bytes, i, &last);
+        r = journaled_send(work->pubs[0], work->shape->payload_bytes, i, JOURNALED_BATCH, &last);
         histogram_add(work->histogram, bench_ticks() - began);
         first = i == 0 ? last : first;
     }

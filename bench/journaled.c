@@ -48,19 +48,19 @@ int journaled_pub(const struct site *site, const char *name, struct weir_pub **r
     return r;
 }
 
-int journaled_send(struct weir_pub *pub, size_t payload_bytes, uint64_t first, uint64_t *ret_last)
+int journaled_send(struct weir_pub *pub, size_t payload_bytes, uint64_t first, size_t count, uint64_t *ret_last)
 {
     static uint8_t payloads[JOURNALED_BATCH][JOURNALED_PAYLOAD_MAX];
     struct weir_message messages[JOURNALED_BATCH];
     uint64_t positions[JOURNALED_BATCH];
-    for (uint64_t i = 0; i < JOURNALED_BATCH; i++) {
+    for (size_t i = 0; i < count; i++) {
         uint64_t number = first + i;
         memcpy(payloads[i], &number, sizeof number);
         messages[i] = (struct weir_message){.data = payloads[i], .data_bytes = payload_bytes};
     }
-    int r = weir_pub_send_batch(pub, messages, JOURNALED_BATCH, PATIENCE_NS, positions);
+    int r = weir_pub_send_batch(pub, messages, count, PATIENCE_NS, positions);
     if (r == 0 && ret_last)
-        *ret_last = positions[JOURNALED_BATCH - 1];
+        *ret_last = positions[count - 1];
     return case_say(r, "send");
 }
 

@@ -11,11 +11,13 @@
 /* -- what the cases are made of ------------------------------------------------------------------------------------- */
 
 #define JOURNALED_BATCH 64
+/* A batch lies in one segment, whatever is left of the one before. Of these, what is left is little. */
+#define JOURNALED_SMALL_BATCH 16
 /* Of a batch: 64 messages of 1 KiB fit in the smallest segment in use. */
 #define JOURNALED_PAYLOAD_MAX 1024
 /* In front of each payload, in memory and on disk (docs/shared-memory.md). */
 #define JOURNALED_HEADER_BYTES 16u
-/* What is not synced is when it is half of the memory limit, or so much, or so old: by weird, and by the limit. */
+/* What is not synced is when it is a quarter of the memory limit, or so much, or so old: by weird, and by the limit. */
 #define JOURNALED_SYNC_BYTES (8u << 20)
 #define JOURNALED_SYNC_NS 10000000u
 #define JOURNALED_MEMORY_BYTES (8u << 20) /* of a ring that nothing was said about */
@@ -24,8 +26,8 @@
 int journaled_ring(const struct site *site, const struct case_shape *shape, const char *name);
 /* Opens a publisher on it, and sees to it that weird drains it, so that what follows does not wait for that. */
 int journaled_pub(const struct site *site, const char *name, struct weir_pub **ret_pub);
-/* A batch, whose payloads begin with their number, from `first` on. *ret_last: position of the last; may be NULL. */
-int journaled_send(struct weir_pub *pub, size_t payload_bytes, uint64_t first, uint64_t *ret_last);
+/* A batch of `count`, whose payloads begin with their number, from `first` on. *ret_last: position of the last; may be NULL. */
+int journaled_send(struct weir_pub *pub, size_t payload_bytes, uint64_t first, size_t count, uint64_t *ret_last);
 int journaled_wait(const struct site *site, struct weir_pub *pub, uint64_t position);
 /* For what the ring's name alone is still to be done: the journal goes with the daemon's. */
 void journaled_remove(const struct site *site, const char *name);

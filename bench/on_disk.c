@@ -36,10 +36,10 @@ static int open_disk(struct run *run)
 static int sample_drain(struct run *run, const struct bench_case *c, struct sample *ret)
 {
     uint64_t memory_bytes = c->shape.memory_bytes ? c->shape.memory_bytes : JOURNALED_MEMORY_BYTES;
-    uint64_t sync_bytes = memory_bytes / 2 < JOURNALED_SYNC_BYTES ? memory_bytes / 2 : JOURNALED_SYNC_BYTES;
+    uint64_t sync_bytes = memory_bytes / 4 < JOURNALED_SYNC_BYTES ? memory_bytes / 4 : JOURNALED_SYNC_BYTES;
     int r = open_disk(run);
     if (r == 0)
-        r = disk_write_all(&run->disk, sync_bytes, JOURNALED_SYNC_NS, &ret->limit[0]);
+        r = disk_write_all(&run->disk, c->shape.huge, sync_bytes, JOURNALED_SYNC_NS, &ret->limit[0]);
     if (r == 0)
         r = case_drain(&run->pair, &run->site, &c->shape, run->disk.bytes, &ret->value[0], &ret->value[1]);
     ret->limit[0] /= 1e6;
@@ -166,6 +166,7 @@ static const struct bench_case drain_cases[] = {
     {.name = "1 KiB, 64 MiB of memory",
      .shape = {.payload_bytes = 1024, .memory_bytes = 64u << 20, .segment_bytes = 1u << 20},
      .budget = {0.9, RESIDENT(1)}},
+    {.name = "1 KiB, limit from huge pages", .shape = {.payload_bytes = 1024, .huge = 1}, .budget = {0, RESIDENT(1)}},
 };
 
 static const struct bench_case rings_cases[] = {

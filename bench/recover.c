@@ -48,7 +48,7 @@ static int send_small(const struct work *work)
     if (r < 0)
         return r;
     for (uint64_t i = 0; i < SMALL_BATCHES && r == 0; i++)
-        r = journaled_send(pub, 64, i * JOURNALED_BATCH, NULL);
+        r = journaled_send(pub, 64, i * JOURNALED_BATCH, JOURNALED_BATCH, NULL);
     weir_pub_close(pub);
     return r;
 }

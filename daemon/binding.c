@@ -22,9 +22,10 @@ static int binding_set_meta(struct binding *binding, uint64_t lease, uint64_t du
 {
     struct journal_meta meta = binding->meta;
     meta.lease = lease;
-    if (durable > meta.durable && binding->names.unmerged == 0)
+    durable = durable < binding->names.position ? durable : binding->names.position; /* rule 3 of names.h */
+    if (durable > meta.durable)
         meta.durable = durable;
-    int r = binding->names.changed ? names_save(&binding->names, binding->writer) : 0; /* rule 3 of names.h */
+    int r = binding->names.changed ? names_save(&binding->names, binding->writer) : 0;
     if (r == 0)
         r = journal_set_meta(binding->writer, &meta);
     if (r == 0)

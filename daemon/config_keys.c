@@ -327,7 +327,8 @@ bool config_value_take(const struct config_key *key, const char *text, void *at)
     switch (key->kind) {
     case CONFIG_KIND_PATH:
     case CONFIG_KIND_CPUS:
-        if (strlen(text) > CONFIG_LINE_MAX ||
+        /* As config_print() writes it, it is still a line. */
+        if (strlen(key->name) + strlen(" = ") + strlen(text) > CONFIG_LINE_MAX ||
             (key->kind == CONFIG_KIND_PATH ? text[0] != '/' : cpus_parse(text, &cpus) < 0))
             return false;
         memcpy(member, text, strlen(text) + 1);

@@ -216,33 +216,48 @@ static bool drain_write_all(struct drain_thread *thread)
     return bytes != 0;
 }
 
-/* Group commit: when one ring's turn has come, every ring that may be synced at any time is synced in the same round. */
-static bool drain_sync_all(struct drain_thread *thread, uint64_t *ret_due_ns)
+static void drain_confirmed(struct drain_thread *thread, const struct drain_ring *drain)
+{
+    if (drain->wanted)
+        thread->confirmed_ns = shm_now_ns();
+}
+
+/*
+ * Group commit: when one ring's turn has come, every ring that may be synced at any time is synced in the same round. Where
+ * something else was found to do, it is done while they are under way.
+ */
+static bool drain_sync_all(struct drain_thread *thread, bool found, uint64_t *ret_due_ns)
 {
     uint64_t now_ns = shm_now_ns();
-    bool due = false;
+    struct drain_ring *one = NULL;
+    bool due = false, through = false;
+    uint32_t count = 0;
     *ret_due_ns = UINT64_MAX;
     for (uint32_t i = 0; i < thread->count; i++)
         due |= drain_ring_sync_due(thread->rings[i], false, now_ns, ret_due_ns);
-    uint32_t count = 0;
     for (uint32_t i = 0; i < thread->count && due; i++) {
-        thread->rings[i]->syncing = drain_ring_sync_due(thread->rings[i], true, now_ns, ret_due_ns);
-        count += thread->rings[i]->syncing;
+        bool turn = drain_ring_sync_due(thread->rings[i], true, now_ns, ret_due_ns);
+        if (turn)
+            one = thread->rings[i];
+        count += turn || thread->rings[i]->syncing;
+    }
+    if (count == 1 && one && one->sent - one->durable <= DRAIN_LITTLE_BYTES) {
+        drain_ring_sync(one);
+        drain_confirmed(thread, one);
+        return true;
     }
     for (uint32_t i = 0; i < thread->count && due; i++) {
-        if (thread->rings[i]->syncing)
-            thread->rings[i]->syncing = drain_ring_sync_begin(thread->rings[i], count == 1);
+        if (drain_ring_sync_due(thread->rings[i], true, now_ns, ret_due_ns))
+            drain_ring_sync_begin(thread->rings[i], now_ns);
     }
-    for (uint32_t i = 0; i < thread->count && due; i++) {
+    for (uint32_t i = 0; i < thread->count; i++) {
         struct drain_ring *drain = thread->rings[i];
-        if (!drain->syncing)
+        if (drain->stopped || !drain->syncing || !drain_ring_sync_end(drain, !found))
             continue;
-        drain_ring_sync_end(drain);
-        drain->syncing = false;
-        if (drain->wanted)
-            thread->confirmed_ns = shm_now_ns();
+        drain_confirmed(thread, drain);
+        through = true;
     }
-    return due;
+    return due || through;
 }
 
 /* What is due now and then, also while others keep the thread busy. True: a claim in the way was repaired. */
@@ -374,7 +389,7 @@ static void *drain_main(void *argument)
             break;
         uint64_t due_ns;
         bool found = drain_write_all(thread);
-        bool synced = drain_sync_all(thread, &due_ns);
+        bool synced = drain_sync_all(thread, found, &due_ns);
         bool repaired = drain_tend_all(thread);
         if (found || synced || repaired)
             thread->nap_ns = DRAIN_NAP_MIN_NS;

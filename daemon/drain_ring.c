@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Invariants, at any instruction:
- *   1. control.durable <= what is synced: it is stored after journal_sync() returned 0 for all below it.
+ *   1. control.durable <= what is synced: it is stored after a sync of all below it has ended well.
  *   2. control.drained <= control.durable: memory is given up only for what is safe; where the ring is never synced for, it is
  *      control.drained <= control.written. Whoever takes over then secures what lies between before it goes on (binding.c).
  *   3. control.lease <= the lease in the journal's meta: it is stored after journal_set_meta() returned 0.
@@ -22,6 +22,8 @@
 #include "daemon/log.h"
 
 #define DRAIN_BATCH_BYTES (8ull << 20)
+/* So many batches are sent ahead of what is durable, at most. */
+#define DRAIN_AHEAD 4ull
 #define DRAIN_COPY_BYTES (1ull << 20)
 #define DRAIN_ALIGNMENT 4096u
 #define DRAIN_RETRY_NS 100000000ull
@@ -219,13 +221,14 @@ static int64_t drain_copy(struct drain_ring *drain, struct drain_buffer *buffer)
     return r < 0 ? r : (int64_t)copy.bytes;
 }
 
-/* Synced at the latest when so much is not. A sync costs less than waiting publishers do: it is never put off until memory is
- * short. Where nobody waits for it, it bounds what a recovery has to read. */
+/* A sync begins at the latest when so much is not synced; while it is under way, so much again is written. A sync costs less than
+ * waiting publishers do: it is never put off until memory is short. Where nobody waits for it, it bounds what a recovery has to
+ * read. */
 static uint64_t drain_batch_bytes(const struct drain_ring *drain)
 {
     if (drain->policy.sync == POLICY_SYNC_NEVER)
         return (JOURNAL_FILES_MAX / 2ull) << drain->binding->meta.geometry.segment_shift;
-    uint64_t bytes = drain->binding->memory_bytes / 2;
+    uint64_t bytes = drain->binding->memory_bytes / DRAIN_AHEAD;
     return bytes < DRAIN_BATCH_BYTES ? bytes : DRAIN_BATCH_BYTES;
 }
 
@@ -324,8 +327,8 @@ static bool drain_make_room(struct drain_ring *drain, int error)
         return false;
     if (drain->policy.when_limited != POLICY_LIMITED_EXPIRE || journal_ended(drain->binding->writer) < 0)
         return false;
-    if (drain->sent != drain->durable && drain_ring_sync_begin(drain, true)) /* what is not synced cannot go */
-        drain_ring_sync_end(drain);
+    if (drain->sent != drain->durable) /* what is not synced cannot go */
+        drain_ring_sync(drain);
     int r = drain->stopped ? 0 : retain_make_room(&drain->retain, drain->durable);
     if (r < 0)
         drain_stop(drain, r, "expiring failed");
@@ -356,17 +359,13 @@ static bool drain_write_run(struct drain_ring *drain, struct drain_buffer *buffe
         return false;
     }
     drain_goes_on(drain);
-    if (drain->sent == drain->durable)
+    if (drain->sent == drain->syncing_to)
         drain->unsynced_ns = now_ns;
     drain->sent += bytes;
-    if (damaged < 0)
-        drain_ring_settle(drain, true);
-    if (damaged < 0 && !drain->stopped) {
-        if (drain->written != drain->durable && drain_ring_sync_begin(drain, true))
-            drain_ring_sync_end(drain);
-        if (!drain->stopped)
-            drain_stop(drain, damaged, "a record makes no sense");
-    }
+    if (damaged < 0 && drain->sent != drain->durable)
+        drain_ring_sync(drain);
+    if (damaged < 0 && !drain->stopped)
+        drain_stop(drain, damaged, "a record makes no sense");
     return !drain->stopped;
 }
 
@@ -392,7 +391,7 @@ uint64_t drain_ring_write(struct drain_ring *drain, struct drain_buffer *buffer,
     uint64_t total = 0;
     if (drain->held_up && !drain_try_again(drain, now_ns))
         return 0;
-    while (!drain->stopped && total < limit && drain->sent - drain->durable < drain_batch_bytes(drain)) {
+    while (!drain->stopped && total < limit && drain->sent - drain->durable < DRAIN_AHEAD * drain_batch_bytes(drain)) {
         struct drain_buffer stage;
         struct drain_buffer *place = drain_stage(drain, &stage) ? &stage : buffer;
         int64_t bytes = drain_copy(drain, place);
@@ -421,9 +420,9 @@ uint64_t drain_ring_write(struct drain_ring *drain, struct drain_buffer *buffer,
 
 bool drain_ring_sync_due(const struct drain_ring *drain, bool others, uint64_t now_ns, uint64_t *due_ns)
 {
-    if (drain->stopped || drain->sent == drain->durable)
+    if (drain->stopped || drain->syncing || drain->written == drain->durable)
         return false;
-    if (drain->sent - drain->durable >= drain_batch_bytes(drain))
+    if (drain->written - drain->durable >= drain_batch_bytes(drain))
         return true;
     /* Held up, it waits for what is old to expire, which only what is durable may. */
     if (drain->policy.sync == POLICY_SYNC_NEVER)
@@ -436,30 +435,50 @@ bool drain_ring_sync_due(const struct drain_ring *drain, bool others, uint64_t n
     return now_ns >= ring_due_ns || (always && (drain->wanted || others));
 }
 
-bool drain_ring_sync_begin(struct drain_ring *drain, bool alone)
+static void drain_synced(struct drain_ring *drain, uint64_t durable)
 {
-    int r = alone ? 0 : journal_sync_begin(drain->binding->writer);
-    drain->syncs_alone = alone;
+    drain->syncing = false;
+    drain->syncing_to = drain->durable = durable;
+    names_synced(&drain->binding->names, durable, drain->sent);
+    drain_tell(drain);
+    if (!drain->stopped)
+        drain_lease(drain);
+}
+
+void drain_ring_sync(struct drain_ring *drain)
+{
+    drain_ring_settle(drain, true);
+    if (drain->stopped)
+        return;
+    int r = journal_sync(drain->binding->writer);
     if (r < 0)
         drain_stop(drain, r, "syncing failed");
     else
-        drain_ring_settle(drain, true);
-    return !drain->stopped;
+        drain_synced(drain, drain->written);
 }
 
-void drain_ring_sync_end(struct drain_ring *drain)
+void drain_ring_sync_begin(struct drain_ring *drain, uint64_t now_ns)
 {
-    struct journal_writer *writer = drain->binding->writer;
-    int r = drain->syncs_alone ? journal_sync(writer) : journal_sync_end(writer);
+    int r = journal_sync_begin(drain->binding->writer);
     if (r < 0) {
         drain_stop(drain, r, "syncing failed");
         return;
     }
-    drain->durable = drain->written;
-    names_synced(&drain->binding->names, drain->durable);
-    drain_tell(drain);
-    if (!drain->stopped)
-        drain_lease(drain);
+    drain->syncing = true;
+    drain->syncing_to = drain->written;
+    drain->unsynced_ns = now_ns;
+    names_cut(&drain->binding->names, drain->sent);
+}
+
+bool drain_ring_sync_end(struct drain_ring *drain, bool wait)
+{
+    uint64_t durable;
+    int r = journal_sync_end(drain->binding->writer, wait, &durable);
+    if (r < 0)
+        drain_stop(drain, r, "syncing failed");
+    else if (r > 0)
+        drain_synced(drain, durable);
+    return r != 0;
 }
 
 /* -- now and then --------------------------------------------------------------------------------------------------- */
@@ -543,7 +562,7 @@ void drain_ring_begin(struct drain_ring *drain)
 {
     drain->binding = drain->ring->binding;
     drain->reader.view = drain_view(drain);
-    drain->sent = drain->written = drain->durable = drain->binding->durable;
+    drain->sent = drain->written = drain->syncing_to = drain->durable = drain->binding->durable;
     drain->told = drain->binding->written;
     journal_set_flights(drain->binding->writer, drain->flights);
     drain->drained = drain->binding->durable;
@@ -596,9 +615,8 @@ void drain_ring_finish(struct drain_ring *drain, struct drain_buffer *buffer, ui
             bytes = drain_ring_write(drain, buffer, drain_batch_bytes(drain), now_ns);
         if (drain->stopped)
             break;
-        drain_ring_settle(drain, true);
-        if (!drain->stopped && drain->written != drain->durable && drain_ring_sync_begin(drain, true))
-            drain_ring_sync_end(drain);
+        if (drain->sent != drain->durable)
+            drain_ring_sync(drain);
         if (bytes == 0)
             break;
     }

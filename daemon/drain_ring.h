@@ -26,19 +26,19 @@ struct drain_ring {
     uint64_t end;         /* where the ring ended when it was looked at last */
     uint64_t written;     /* behind what was given to the kernel */
     uint64_t told;        /* control.written: not below what the last weird had written, which is written again */
+    uint64_t syncing_to;  /* behind what is being synced; `durable`, where nothing is */
     uint64_t durable;     /* behind what was synced */
     uint64_t drained;     /* memory below it may be reclaimed */
-    uint64_t unsynced_ns; /* since when something waits for a sync; only while written != durable */
+    uint64_t unsynced_ns; /* since when something waits for a sync to begin; only while sent != syncing_to */
     uint64_t quiet_ns;    /* since when nothing was found; 0: something was */
     uint32_t work_seq;    /* low half of control.work.seq, read before the last look */
     bool syncing;         /* between the halves of a sync */
-    bool syncs_alone;
-    bool wanted;     /* somebody waits for progress */
-    bool pending;    /* somebody has a claim at or past our position */
-    bool quiet;      /* errors are expected and not told: the ring is being removed */
-    int stopped;     /* errno that ended the drain of this ring, 0: none */
-    int held_up;     /* errno that may pass, 0: none; tried again at retry_ns */
-    bool names_late; /* saving names failed for such a reason, and was told */
+    bool wanted;          /* somebody waits for progress */
+    bool pending;         /* somebody has a claim at or past our position */
+    bool quiet;           /* errors are expected and not told: the ring is being removed */
+    int stopped;          /* errno that ended the drain of this ring, 0: none */
+    int held_up;          /* errno that may pass, 0: none; tried again at retry_ns */
+    bool names_late;      /* saving names failed for such a reason, and was told */
     uint64_t retry_ns;
 };
 
@@ -58,12 +58,14 @@ uint64_t drain_ring_write(struct drain_ring *drain, struct drain_buffer *buffer,
  * be, if nothing else happens.
  */
 bool drain_ring_sync_due(const struct drain_ring *drain, bool others, uint64_t now_ns, uint64_t *due_ns);
+/* Syncs what was sent, tells everyone, and leases ahead. */
+void drain_ring_sync(struct drain_ring *drain);
 /*
- * Syncs what was sent, tells everyone, and leases ahead. In two halves, so that several rings' syncs are under way at once;
- * false: there is no second half. alone: no other's is under way at the same time.
+ * The same for what is written, in two halves, so that several rings' syncs are under way at once, and more is written
+ * meanwhile. True: the second half is through.
  */
-bool drain_ring_sync_begin(struct drain_ring *drain, bool alone);
-void drain_ring_sync_end(struct drain_ring *drain);
+void drain_ring_sync_begin(struct drain_ring *drain, uint64_t now_ns);
+bool drain_ring_sync_end(struct drain_ring *drain, bool wait);
 /* Tells what was written meanwhile; wait: until all that was sent is. */
 void drain_ring_settle(struct drain_ring *drain, bool wait);
 /* When nothing was found for a while: is a dead one's claim in the way? True: it was, and is repaired. */

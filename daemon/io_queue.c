@@ -7,15 +7,17 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
 #include "journal/journal.h"
 #include "shm/shm.h"
 
-/* On a disk that was measured, 256 KiB writes went at 1.0 GB/s one at a time, 1.6 with four under way, and no faster with
- * eight; syncs of many rings' files gain up to as many as the kernel has workers for. */
-#define IO_QUEUE_BUFFERS 6u
+/* With their blocks for headers they fill four huge pages. Syncs of many rings' files gain up to as many as the kernel has
+ * workers for. */
+#define IO_QUEUE_BUFFERS 7u
+#define IO_QUEUE_HUGE_BYTES ((size_t)2 << 20)
 #define IO_QUEUE_DEPTH 64u
 #define IO_QUEUE_THREADS 4u
 
@@ -244,6 +246,18 @@ static bool io_queue_threads_open(struct io_queue *queue)
 
 /* -- either --------------------------------------------------------------------------------------------------------- */
 
+/* In huge pages, where the kernel has them to give: a write of 1 MiB from small ones has more pieces than a disk may take in one
+ * request, and is made in two (measured on virtio: 1.8 against 3.0 GB/s). */
+static uint8_t *io_queue_buffers(void)
+{
+    size_t bytes = IO_QUEUE_BUFFERS * (size_t)JOURNAL_FLIGHT_BYTES;
+    bytes = (bytes + IO_QUEUE_HUGE_BYTES - 1) / IO_QUEUE_HUGE_BYTES * IO_QUEUE_HUGE_BYTES;
+    uint8_t *buffers = aligned_alloc(IO_QUEUE_HUGE_BYTES, bytes);
+    if (buffers)
+        (void)madvise(buffers, bytes, MADV_HUGEPAGE);
+    return buffers;
+}
+
 struct jio_queue *io_queue_open(bool threads)
 {
     struct io_queue *queue = calloc(1, sizeof *queue);
@@ -254,7 +268,7 @@ struct jio_queue *io_queue_open(bool threads)
     pthread_cond_init(&queue->news, NULL);
     queue->base.buffer_count = IO_QUEUE_BUFFERS;
     queue->base.buffer_bytes = JOURNAL_FLIGHT_BYTES;
-    queue->base.buffers = aligned_alloc(JOURNAL_BLOCK_BYTES, IO_QUEUE_BUFFERS * (size_t)JOURNAL_FLIGHT_BYTES);
+    queue->base.buffers = io_queue_buffers();
     if (!queue->base.buffers || !((!threads && io_queue_uring_open(queue)) || io_queue_threads_open(queue))) {
         io_queue_close(&queue->base);
         return NULL;

@@ -33,7 +33,7 @@ static bool names_add(struct names *names, const char *name, uint64_t sequence)
     if (names->count == names->capacity)
         return false;
     struct names_entry *entry = &names->entries[names->count++];
-    *entry = (struct names_entry){.hash = hash, .durable = sequence, .pending = sequence};
+    *entry = (struct names_entry){.hash = hash, .durable = sequence, .cut = sequence, .pending = sequence};
     memcpy(entry->name, name, strnlen(name, RING_NAME_BYTES - 1));
     uint32_t at = (uint32_t)hash;
     while (names->index[at & names->index_mask] != 0)
@@ -54,10 +54,12 @@ int names_open(struct names *names, const struct ring_geometry *geometry, const 
     names->entries = calloc(names->capacity + 1u, sizeof *names->entries);
     names->index = calloc(index_count, sizeof *names->index);
     names->dirty = calloc(names->capacity + 1u, sizeof *names->dirty);
+    names->cuts = calloc(names->capacity + 1u, sizeof *names->cuts);
     names->asides = calloc(names->capacity + 1u, sizeof *names->asides);
     names->cursors = calloc(names->cursor_capacity + 1u, sizeof *names->cursors);
     names->cursors_now = calloc(names->cursor_capacity + 1u, sizeof *names->cursors_now);
-    if (!names->entries || !names->index || !names->dirty || !names->asides || !names->cursors || !names->cursors_now) {
+    if (!names->entries || !names->index || !names->dirty || !names->cuts || !names->asides || !names->cursors ||
+        !names->cursors_now) {
         names_close(names);
         return -ENOMEM;
     }
@@ -77,6 +79,7 @@ void names_close(struct names *names)
     free(names->entries);
     free(names->index);
     free(names->dirty);
+    free(names->cuts);
     free(names->asides);
     free(names->cursors);
     free(names->cursors_now);
@@ -94,7 +97,7 @@ static void names_count(struct names *names, struct names_entry *entry, uint64_t
 {
     if (sequence <= entry->pending)
         return;
-    if (entry->pending == entry->durable)
+    if (entry->pending == entry->cut)
         names->dirty[names->dirty_count++] = (uint32_t)(entry - names->entries);
     entry->pending = sequence;
 }
@@ -110,7 +113,7 @@ void names_count_recovered(void *ctx, uint64_t producer, uint64_t sequence)
 void names_recovered(struct names *names, uint64_t durable, uint64_t end)
 {
     names->unmerged = end;
-    names_synced(names, durable);
+    names_synced(names, durable, durable);
 }
 
 /* The ring's bytes are untrusted: copied, then checked. */
@@ -180,18 +183,40 @@ void names_written(struct names *names, bool written)
     names->aside_count = 0;
 }
 
-void names_synced(struct names *names, uint64_t durable)
+void names_cut(struct names *names, uint64_t written)
+{
+    if (names->cut_end > names->position)
+        return; /* what was cut off before waits yet */
+    uint32_t *cuts = names->cuts;
+    names->cuts = names->dirty;
+    names->cut_count = names->dirty_count;
+    names->cut_end = written;
+    names->dirty = cuts;
+    names->dirty_count = 0;
+    for (uint32_t i = 0; i < names->cut_count; i++)
+        names->entries[names->cuts[i]].cut = names->entries[names->cuts[i]].pending;
+}
+
+static void names_merge(struct names *names, uint64_t position)
+{
+    for (uint32_t i = 0; i < names->cut_count; i++)
+        names->entries[names->cuts[i]].durable = names->entries[names->cuts[i]].cut;
+    names->changed |= names->cut_count > 0;
+    names->cut_count = 0;
+    names->position = position;
+}
+
+void names_synced(struct names *names, uint64_t durable, uint64_t written)
 {
     if (durable < names->unmerged)
         return; /* what was counted before the start reaches further than what is synced by now */
     names->unmerged = 0;
-    for (uint32_t i = 0; i < names->dirty_count; i++) {
-        struct names_entry *entry = &names->entries[names->dirty[i]];
-        entry->durable = entry->pending;
-        names->changed = true;
-    }
-    names->dirty_count = 0;
-    names->position = durable;
+    if (durable >= names->cut_end && names->cut_end > names->position)
+        names_merge(names, names->cut_end);
+    if (durable < written)
+        return;
+    names_cut(names, written);
+    names_merge(names, durable);
 }
 
 /* -- saving --------------------------------------------------------------------------------------------------------- */

@@ -7,7 +7,8 @@
  * publisher that asks for its last sequence after a power loss must not be told of a record that is gone. Three rules
  * make that hold at whatever instruction the power fails:
  *   1. a count is set aside until its record was taken by the journal, and pending until its bytes are synced: what could not be
- *      written, for want of room, may be lost yet;
+ *      written, for want of room, may be lost yet. Since more is written while a sync is under way, what is pending is cut off
+ *      now and then, and waits so for a sync of all of it, however much comes behind;
  *   2. a record carries the hash of its publisher's name alone, so the name is saved before its first record is written;
  *   3. counts are saved before meta.durable passes their records, since recovery counts from there.
  */
@@ -20,6 +21,7 @@
 struct names_entry {
     uint64_t hash;
     uint64_t durable; /* last sequence that is synced */
+    uint64_t cut;     /* last sequence that was written before the cut; `durable`, where nothing is cut off */
     uint64_t pending; /* last sequence that was written */
     uint64_t aside;   /* last sequence of what is to be written next; 0: none */
     char name[RING_NAME_BYTES];
@@ -30,8 +32,11 @@ struct names {
     uint32_t count, capacity;
     uint32_t *index; /* by hash: number + 1 of an entry; never full */
     uint32_t index_mask;
-    uint32_t *dirty; /* entries whose pending is ahead */
+    uint32_t *dirty; /* entries whose pending is ahead of their cut */
     uint32_t dirty_count;
+    uint32_t *cuts; /* entries whose cut is ahead of what is durable */
+    uint32_t cut_count;
+    uint64_t cut_end; /* what is cut off lies below; not above `position`: nothing is */
     uint32_t *asides; /* entries that have something aside */
     uint32_t aside_count;
 
@@ -75,8 +80,10 @@ void names_count_drained(void *ctx, uint64_t producer, uint64_t sequence);
 /* What is set aside was written: it is pending. Or it was not: it is forgotten, to be counted again when it is tried again. */
 void names_written(struct names *names, bool written);
 
-/* Everything below `durable` is synced. */
-void names_synced(struct names *names, uint64_t durable);
+/* A sync is begun; all below `written` is counted. */
+void names_cut(struct names *names, uint64_t written);
+/* Everything below `durable` is synced; all below `written`, and nothing else, is counted. */
+void names_synced(struct names *names, uint64_t durable, uint64_t written);
 
 /* Saves producers and the cursors as they were read last. */
 int names_save(struct names *names, struct journal_writer *writer);

@@ -5,7 +5,7 @@
  *
  * 1. What has landed is told in the order of positions: a writer's `written` never passes a write that is still under way.
  * 2. No two writes under way touch the same block: whoever goes on in a block that was not full waits for what it sent.
- * 3. Nothing is synced, and no file closed, while something of that writer is under way.
+ * 3. No file is closed while a write to it, or its sync, is under way. A sync is for what had landed when it was begun.
  */
 #ifndef WEIR_JOURNAL_FLIGHT_H
 #define WEIR_JOURNAL_FLIGHT_H

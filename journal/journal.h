@@ -112,11 +112,13 @@ void *journal_stage(struct journal_writer *writer, uint64_t position, uint64_t b
  */
 int journal_sync(struct journal_writer *writer);
 /*
- * The same in two halves, so that several writers' syncs are under way at once. Between them, and after a failed first half,
- * nothing else is done with the writer but to close it.
+ * The same in two halves, for what journal_settle() had told by then to be written: several writers' syncs are under way at
+ * once, and what comes next is written meanwhile. One at a time; journal_sync() between them ends it. The second half: 1, and all
+ * below *ret_durable is durable; 0: it is still under way, where it was not to be waited for. Behind an error the writer has
+ * ended, whichever half it came from.
  */
 int journal_sync_begin(struct journal_writer *writer);
-int journal_sync_end(struct journal_writer *writer);
+int journal_sync_end(struct journal_writer *writer, bool wait, uint64_t *ret_durable);
 /*
  * For when there is nothing else to do: makes a file for a segment to come, written from end to end, so that to sync what is
  * written over it takes half the time. 1: made one, there may be more to do; 0: there are enough, or it cannot be done now.

@@ -2,9 +2,9 @@
 /*
  * Writing records, and making them durable.
  *
- * 1. A record counts as durable when journal_sync() has returned 0 after it was written. By then its file's bytes, header
- *    and room are synced, and so is the directory, if a file was made since it last was. A file that is not synced yet is
- *    kept open: the kernel tells of a failed write-out only those who had the file open.
+ * 1. A record counts as durable when a sync that began after it was written has ended without an error. By then its file's
+ *    bytes, header and room are synced, and so is the directory, if a file was made since it last was. A file that is not
+ *    synced yet is kept open: the kernel tells of a failed write-out only those who had the file open.
  * 2. After a failed write, fdatasync or fsync nothing is known of what the kernel holds: the writer has ended, and answers
  *    everything with that error. Only a file that cannot be made or opened for want of room or descriptors is different:
  *    nothing was written then, and the same call may be made again later. (A write of records that is refused for want of room
@@ -106,22 +106,17 @@ int journal_open(int journal_fd, const char *name, struct journal_writer **ret_w
     return 0;
 }
 
-/* Waits for those that are under way. The first error. */
-static int finish_syncs(struct journal_writer *writer)
+/* Waits for those that are under way. */
+static void finish_syncs(struct journal_writer *writer)
 {
-    int result = 0;
-
     for (uint32_t i = 0; i < writer->syncs_under_way; i++) {
         struct jio_op *op = &writer->syncs[i];
-        if (op->fd < 0)
-            continue;
         if (!op->done)
             writer->flights->queue->wait(writer->flights->queue, op);
-        if (op->result < 0 && result == 0)
-            result = (int)op->result;
+        if (op->result < 0 && writer->sync_result == 0)
+            writer->sync_result = (int)op->result;
     }
     writer->syncs_under_way = 0;
-    return result;
 }
 
 int journal_ended(const struct journal_writer *writer)
@@ -184,6 +179,7 @@ static int make_place(struct journal_writer *writer)
     int result = journal_flights_settle(writer, true);
     if (result < 0)
         return result;
+    finish_syncs(writer);
     for (uint32_t i = 1; i < writer->file_count; i++) {
         if (writer->files[i].segment < writer->files[lowest].segment)
             lowest = i;
@@ -325,6 +321,7 @@ static int put(struct journal_writer *writer, struct journal_file *file, uint64_
     if (result == 0)
         result = put_bytes(writer, file, offset, bytes_at, bytes);
     file->header_due = false;
+    file->sent_to = journal_segment_start(file->segment, journal_shift(&writer->meta)) + offset + bytes;
     if (result == 0 && offset + bytes > file->nothing_from)
         file->nothing_from = offset + bytes;
     if (result == 0)
@@ -402,19 +399,26 @@ int journal_write(struct journal_writer *writer, uint64_t position, const void *
 static void close_passed(struct journal_writer *writer)
 {
     for (uint32_t i = writer->file_count; i > 0; i--) {
-        if (writer->files[i - 1].segment < writer->segment)
+        if (writer->files[i - 1].segment < writer->segment && !writer->files[i - 1].dirty)
             close_file(writer, i - 1);
     }
+}
+
+static uint32_t dirty_files(const struct journal_writer *writer)
+{
+    uint32_t dirty = 0;
+
+    for (uint32_t i = 0; i < writer->file_count; i++)
+        dirty += writer->files[i].dirty;
+    return dirty;
 }
 
 /* Of files that go through the kernel's cache: all begin before the first is waited for. */
 static int start_all(struct journal_writer *writer)
 {
-    uint32_t dirty = 0;
+    uint32_t dirty = dirty_files(writer);
     int result = 0;
 
-    for (uint32_t i = 0; i < writer->file_count; i++)
-        dirty += writer->files[i].dirty;
     for (uint32_t i = 0; dirty > 1 && result == 0 && i < writer->file_count; i++) {
         if (writer->files[i].dirty && !writer->files[i].direct)
             result = start_writing(&writer->files[i]);
@@ -422,68 +426,96 @@ static int start_all(struct journal_writer *writer)
     return result < 0 ? journal_end(writer, result) : 0;
 }
 
-static void begin_syncs(struct journal_writer *writer)
+/* Each is waited for. */
+static int sync_here(struct journal_writer *writer)
 {
-    struct jio_queue *queue = writer->flights->queue;
+    int result = start_all(writer);
 
-    for (uint32_t i = 0; i < writer->file_count; i++) {
-        writer->syncs[i] = (struct jio_op){.kind = JIO_OP_SYNC_DATA, .fd = -1};
-        if (!writer->files[i].dirty)
-            continue;
-        writer->syncs[i].fd = writer->files[i].fd;
-        queue->submit(queue, &writer->syncs[i]);
-    }
-    writer->syncs_under_way = writer->file_count;
-}
-
-static int sync_begin(struct journal_writer *writer, uint32_t at_once)
-{
-    uint32_t dirty = 0;
-
-    if (writer->error < 0)
-        return writer->error;
-    int result = journal_flights_settle(writer, true);
-    if (result == 0)
-        result = start_all(writer);
-    for (uint32_t i = 0; i < writer->file_count; i++)
-        dirty += writer->files[i].dirty;
-    if (result == 0 && writer->flights && dirty >= at_once)
-        begin_syncs(writer);
-    return result;
-}
-
-int journal_sync_begin(struct journal_writer *writer)
-{
-    return sync_begin(writer, 1);
-}
-
-int journal_sync_end(struct journal_writer *writer)
-{
-    bool begun = writer->syncs_under_way > 0;
-    int result = finish_syncs(writer);
-
-    if (begun && result == 0) {
-        for (uint32_t i = 0; i < writer->file_count; i++)
-            writer->files[i].dirty = false;
-    }
     for (uint32_t i = 0; result == 0 && i < writer->file_count; i++)
         result = sync_file(writer, &writer->files[i]);
     if (result == 0 && writer->folder_dirty) {
         result = jio_sync(writer->folder_fd);
         writer->folder_dirty = result < 0;
     }
+    return result < 0 ? journal_end(writer, result) : 0;
+}
+
+static void begin_sync(struct journal_writer *writer, enum jio_op_kind kind, int fd)
+{
+    struct jio_op *op = &writer->syncs[writer->syncs_under_way++];
+
+    *op = (struct jio_op){.kind = kind, .fd = fd};
+    writer->flights->queue->submit(writer->flights->queue, op);
+}
+
+int journal_sync_begin(struct journal_writer *writer)
+{
+    int result = writer->error;
+
+    if (result == 0 && writer->syncing)
+        result = -EINVAL;
+    if (result == 0)
+        result = writer->flights ? start_all(writer) : sync_here(writer);
     if (result < 0)
-        return journal_end(writer, result);
-    close_passed(writer);
+        return result;
+    writer->syncing = true;
+    writer->sync_result = 0;
+    writer->sync_end = writer->written;
+    for (uint32_t i = 0; writer->flights && i < writer->file_count; i++) {
+        struct journal_file *file = &writer->files[i];
+        if (!file->dirty)
+            continue;
+        begin_sync(writer, JIO_OP_SYNC_DATA, file->fd);
+        file->dirty = file->sent_to > writer->sync_end;
+    }
+    if (writer->folder_dirty) {
+        begin_sync(writer, JIO_OP_SYNC, writer->folder_fd);
+        writer->folder_dirty = false;
+    }
     return 0;
+}
+
+int journal_sync_end(struct journal_writer *writer, bool wait, uint64_t *ret_durable)
+{
+    if (!writer->syncing)
+        return -EINVAL;
+    if (!wait && writer->syncs_under_way > 0)
+        writer->flights->queue->wait(writer->flights->queue, NULL);
+    for (uint32_t i = 0; !wait && i < writer->syncs_under_way; i++) {
+        if (!writer->syncs[i].done)
+            return 0;
+    }
+    finish_syncs(writer);
+    writer->syncing = false;
+    if (writer->sync_result < 0)
+        journal_end(writer, writer->sync_result);
+    if (writer->error < 0)
+        return writer->error;
+    close_passed(writer);
+    *ret_durable = writer->sync_end;
+    return 1;
 }
 
 /* To have one sync done by somebody else takes longer than to do it (measured: a confirm 240 against 190 us). */
 int journal_sync(struct journal_writer *writer)
 {
-    int result = sync_begin(writer, 2);
+    uint64_t durable;
+    int result = writer->syncing ? journal_sync_end(writer, true, &durable) : writer->error;
 
-    return result < 0 ? result : journal_sync_end(writer);
+    if (result >= 0)
+        result = journal_flights_settle(writer, true);
+    if (result < 0)
+        return result;
+    if (writer->flights && dirty_files(writer) > 1) {
+        result = journal_sync_begin(writer);
+        if (result == 0)
+            result = journal_sync_end(writer, true, &durable);
+        return result < 0 ? result : 0;
+    }
+    result = sync_here(writer);
+    if (result == 0)
+        close_passed(writer);
+    return result;
 }
 
 /* -- Flights --------------------------------------------------------------------------------------------- */

@@ -24,7 +24,8 @@ struct journal_file {
     bool flies;              /* writes to it may be under way */
     bool direct;             /* written past the kernel's cache */
     bool header_due;         /* not written yet: it goes with the segment's first bytes */
-    bool dirty;              /* written since its last sync */
+    uint64_t sent_to;        /* position behind the last record sent to it */
+    bool dirty;              /* holds what neither was synced nor is being synced */
 };
 
 #define JOURNAL_SPARES_MAX 32u
@@ -56,8 +57,11 @@ struct journal_writer {
     struct journal_landings landings;
     uint64_t written, sent; /* behind what has landed, and what was sent */
     struct journal_file files[JOURNAL_FILES_MAX];
-    struct jio_op syncs[JOURNAL_FILES_MAX]; /* of the file with the same index */
-    uint32_t syncs_under_way;               /* between the halves of a sync; fd -1: not that one */
+    struct jio_op syncs[JOURNAL_FILES_MAX + 1]; /* of files, and of the directory */
+    uint32_t syncs_under_way;
+    bool syncing;      /* between the halves of a sync */
+    int sync_result;   /* of those of it that are not under way any more */
+    uint64_t sync_end; /* it is for what lies below */
     uint32_t file_count;
     uint64_t segment;              /* written to last */
     uint64_t ahead_tried;          /* segment + 1 for which the next one was made, or tried, ahead of need */

@@ -98,6 +98,8 @@ TEST_F(Bench, DrainHoldsThroughputPublishersAndMemoryAgainstTheirBudgets)
                       {"1 KiB resident", {"MiB", false, 17, false}},
                       {"1 KiB, 64 MiB of memory", {"MB/s", true, 0.9, true}},
                       {"1 KiB, 64 MiB of memory resident", {"MiB", false, 17, false}},
+                      {"1 KiB, limit from huge pages", {"MB/s", true, 0, true}},
+                      {"1 KiB, limit from huge pages resident", {"MiB", false, 17, false}},
                       {"1 KiB, 100 rings", {"MB/s", true, 0.8, true}},
                       {"1 KiB, 100 rings resident", {"MiB", false, 116, false}},
                       {"publish 64 x 48 B p50", {"ns", true, 1.2, false}},

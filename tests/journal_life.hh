@@ -74,6 +74,7 @@ public:
 private:
     int begin(struct journal_writer **ret_writer)
     {
+        syncing_ = false;
         struct journal_meta meta = make_meta();
         meta.segments_shift = segments_shift_;
         meta.lease = lease_ahead;
@@ -167,18 +168,48 @@ private:
 
     int sync(struct journal_writer *writer)
     {
+        if (syncing_ && random_() % 2)
+            return end_sync(writer);
+        if (!syncing_ && random_() % 2)
+            return begin_sync(writer);
+        syncing_ = false;
         uint64_t written = 0;
         int result = journal_sync(writer);
         if (result == 0) {
             EXPECT_EQ(journal_settle(writer, false, &written), 0);
             EXPECT_TRUE(written == written_ || written == 0) << written; /* 0: nothing in this life */
         }
-        if (result == 0) {
-            synced_ = written_;
-            durable_ = std::max(durable_, written_);
-            keep(written_);
-        }
+        if (result == 0)
+            synced(written_);
         return result;
+    }
+
+    int begin_sync(struct journal_writer *writer)
+    {
+        uint64_t written = 0;
+        int result = journal_settle(writer, random_() % 4 == 0, &written);
+        if (result == 0)
+            result = journal_sync_begin(writer);
+        syncing_ = result == 0;
+        return result;
+    }
+
+    int end_sync(struct journal_writer *writer)
+    {
+        uint64_t durable = 0;
+        int result = journal_sync_end(writer, random_() % 4 == 0, &durable);
+        syncing_ = result == 0;
+        EXPECT_LE(durable, written_);
+        if (result == 1 && durable > synced_)
+            synced(durable);
+        return result < 0 ? result : 0;
+    }
+
+    void synced(uint64_t to)
+    {
+        synced_ = to;
+        durable_ = std::max(durable_, to);
+        keep(to);
     }
 
     /* Everything known below `to` must be there from now on. */
@@ -354,6 +385,7 @@ private:
     struct journal_meta meta_ = make_meta();
     std::unique_ptr<Log> log_;
     uint64_t written_ = 0, synced_ = 0; /* of the log */
+    bool syncing_ = false;              /* between the halves of a sync */
 
     /* Promised. */
     bool made_ = false;
