@@ -15,9 +15,6 @@
 #include "client/wait.h"
 #include "weir.h"
 
-/* Between two tries to find room: long enough for whoever makes it to go on undisturbed. */
-#define PAUSES_PER_TRY 64u
-
 /* -- open and close ------------------------------------------------------------------------------------------------ */
 
 static int explain_join(int error, const char *ring, const struct ring_view *view)

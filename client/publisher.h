@@ -6,6 +6,9 @@
 #include "client/attach.h"
 #include "client/watcher.h"
 
+/* Between two looks for room, or a confirm: long enough for whoever makes it to go on undisturbed. */
+#define PAUSES_PER_TRY 64u
+
 struct weir_pub {
     struct attachment attachment;
     struct ring_publisher_state state;
@@ -17,6 +20,7 @@ struct weir_pub {
     uint64_t claim_position;
     size_t claim_data_bytes;
     int64_t spin_ns;         /* how long to poll for room before sleeping */
+    uint64_t confirm_ns;     /* how long weir_pub_wait() waited for the journal, a moving mean */
     uint8_t *scratch;        /* encoded headers; UINT16_MAX bytes, made when first needed */
     struct watcher *watcher; /* of weir_pub_fd(), NULL: nobody asked for it */
     struct watch watch;      /* the last one that it was armed with */

@@ -86,7 +86,7 @@ static int binding_tell_control(void *argument)
 }
 
 /*
- * A file of the journal takes half of what is synced at once (drain_ring.c): so there are few files to sync, and making
+ * A file of the journal takes what is synced at once (drain_ring.c): so there are few files to sync, and making
  * one, or taking one that has expired, costs little beside filling it. Small rings have small files: what they keep is to go in
  * small steps too.
  */
