@@ -148,13 +148,28 @@ static int late(struct weir_pub *pub, enum weir_level level)
 #define CONFIRM_SPIN_NS 250000
 #define CONFIRM_MEAN_OF 8
 
-/* Polls, where the confirms before this one came so soon. Yields, since the daemon may need this processor. */
+static uint64_t *confirm_mean(struct weir_pub *pub, enum weir_level level)
+{
+    return &pub->confirm_ns[level == WEIR_DURABLE];
+}
+
+/* What was not confirmed in time takes long, however short that was. */
+static void confirm_took(struct weir_pub *pub, enum weir_level level, int result, uint64_t took_ns)
+{
+    uint64_t *mean = confirm_mean(pub, level);
+    if (result == 0)
+        *mean += took_ns / CONFIRM_MEAN_OF - *mean / CONFIRM_MEAN_OF;
+    else if (result == -ETIMEDOUT && *mean < 2 * CONFIRM_SPIN_NS)
+        *mean = 2 * CONFIRM_SPIN_NS;
+}
+
+/* Polls, unless the confirms before this one took longer. Yields, since the daemon may need this processor. */
 static int spin_for_confirm(struct weir_pub *pub, uint64_t position, enum weir_level level, const struct wait *wait,
                             uint64_t start_ns)
 {
     uint64_t now = start_ns;
     int r = -EAGAIN;
-    if (pub->spin_ns == 0 || pub->confirm_ns > CONFIRM_SPIN_NS)
+    if (pub->spin_ns == 0 || *confirm_mean(pub, level) > CONFIRM_SPIN_NS)
         return r;
     attachment_ring(&pub->attachment.view.control->work);
     while (r == -EAGAIN && now - start_ns < CONFIRM_SPIN_NS && now < wait->deadline_ns) {
@@ -206,7 +221,6 @@ int weir_pub_wait(struct weir_pub *pub, uint64_t position, enum weir_level level
     r = spin_for_confirm(pub, position, level, &wait, start_ns);
     if (r == -EAGAIN)
         r = sleep_for_confirm(pub, position, level, &wait);
-    uint64_t took_ns = shm_now_ns() - start_ns;
-    pub->confirm_ns += took_ns / CONFIRM_MEAN_OF - pub->confirm_ns / CONFIRM_MEAN_OF;
+    confirm_took(pub, level, r, shm_now_ns() - start_ns);
     return r;
 }

@@ -20,7 +20,7 @@ struct weir_pub {
     uint64_t claim_position;
     size_t claim_data_bytes;
     int64_t spin_ns;         /* how long to poll for room before sleeping */
-    uint64_t confirm_ns;     /* how long weir_pub_wait() waited for the journal, a moving mean */
+    uint64_t confirm_ns[2];  /* how long weir_pub_wait() waited for WEIR_WRITTEN, WEIR_DURABLE: moving means */
     uint8_t *scratch;        /* encoded headers; UINT16_MAX bytes, made when first needed */
     struct watcher *watcher; /* of weir_pub_fd(), NULL: nobody asked for it */
     struct watch watch;      /* the last one that it was armed with */

@@ -224,7 +224,7 @@ static void drain_confirmed(struct drain_thread *thread, const struct drain_ring
 
 /*
  * Group commit: when one ring's turn has come, every ring that may be synced at any time is synced in the same round. Where
- * something else was found to do, it is done while they are under way.
+ * something else was found to do, it is done while they are under way; else all are waited for.
  */
 static bool drain_sync_all(struct drain_thread *thread, bool found, uint64_t *ret_due_ns)
 {
@@ -235,24 +235,24 @@ static bool drain_sync_all(struct drain_thread *thread, bool found, uint64_t *re
     *ret_due_ns = UINT64_MAX;
     for (uint32_t i = 0; i < thread->count; i++)
         due |= drain_ring_sync_due(thread->rings[i], false, now_ns, ret_due_ns);
-    for (uint32_t i = 0; i < thread->count && due; i++) {
-        bool turn = drain_ring_sync_due(thread->rings[i], true, now_ns, ret_due_ns);
-        if (turn)
-            one = thread->rings[i];
-        count += turn || thread->rings[i]->syncing;
+    for (uint32_t i = 0; i < thread->count; i++) {
+        struct drain_ring *drain = thread->rings[i];
+        drain->turn = due && drain_ring_sync_due(drain, true, now_ns, ret_due_ns);
+        one = drain->turn ? drain : one;
+        count += drain->turn || drain->syncing;
     }
     if (count == 1 && one && one->sent - one->durable <= DRAIN_LITTLE_BYTES) {
         drain_ring_sync(one);
         drain_confirmed(thread, one);
         return true;
     }
-    for (uint32_t i = 0; i < thread->count && due; i++) {
-        if (drain_ring_sync_due(thread->rings[i], true, now_ns, ret_due_ns))
+    for (uint32_t i = 0; i < thread->count; i++) {
+        if (thread->rings[i]->turn)
             drain_ring_sync_begin(thread->rings[i], now_ns);
     }
     for (uint32_t i = 0; i < thread->count; i++) {
         struct drain_ring *drain = thread->rings[i];
-        if (drain->stopped || !drain->syncing || !drain_ring_sync_end(drain, !found))
+        if (!drain->syncing || !drain_ring_sync_end(drain, !found))
             continue;
         drain_confirmed(thread, drain);
         through = true;

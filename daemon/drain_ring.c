@@ -22,8 +22,9 @@
 #include "daemon/log.h"
 
 #define DRAIN_BATCH_BYTES (8ull << 20)
-/* So many batches are sent ahead of what is durable, at most. */
+/* So many batches are sent ahead of what is durable, at most; where the ring is never synced for, so many: JOURNAL_FILES_MAX. */
 #define DRAIN_AHEAD 4ull
+#define DRAIN_AHEAD_NEVER 2ull
 #define DRAIN_COPY_BYTES (1ull << 20)
 #define DRAIN_ALIGNMENT 4096u
 #define DRAIN_RETRY_NS 100000000ull
@@ -47,6 +48,7 @@ static int drain_stop_step(void *argument)
 static void drain_hurt(struct drain_ring *drain)
 {
     drain->stopped = EFAULT;
+    drain->syncing = false;
     weird_ring_hurt(drain->ring);
 }
 
@@ -57,6 +59,7 @@ static void drain_stop(struct drain_ring *drain, int error, const char *what)
         return;
     }
     drain->stopped = -error;
+    drain->syncing = false; /* journal_close() waits for what is under way */
     if (!drain->quiet)
         log_error("ring %s: %s at position %" PRIu64 ": %s. Its journal stops at %" PRIu64
                   " and stays there until weird is started again",
@@ -221,15 +224,20 @@ static int64_t drain_copy(struct drain_ring *drain, struct drain_buffer *buffer)
     return r < 0 ? r : (int64_t)copy.bytes;
 }
 
-/* A sync begins at the latest when so much is not synced; while it is under way, so much again is written. A sync costs less than
- * waiting publishers do: it is never put off until memory is short. Where nobody waits for it, it bounds what a recovery has to
- * read. */
+/* A sync begins when so much is written and not synced, however long it could wait. A sync costs less than waiting publishers do:
+ * it is never put off until memory is short. Where nobody waits for it, it bounds what a recovery has to read. */
 static uint64_t drain_batch_bytes(const struct drain_ring *drain)
 {
     if (drain->policy.sync == POLICY_SYNC_NEVER)
-        return (JOURNAL_FILES_MAX / 2ull) << drain->binding->meta.geometry.segment_shift;
+        return (JOURNAL_FILES_MAX / 4ull) << drain->binding->meta.geometry.segment_shift;
     uint64_t bytes = drain->binding->memory_bytes / DRAIN_AHEAD;
     return bytes < DRAIN_BATCH_BYTES ? bytes : DRAIN_BATCH_BYTES;
+}
+
+static uint64_t drain_ahead_bytes(const struct drain_ring *drain)
+{
+    bool never = drain->policy.sync == POLICY_SYNC_NEVER;
+    return (never ? DRAIN_AHEAD_NEVER : DRAIN_AHEAD) * drain_batch_bytes(drain);
 }
 
 /* How far memory may be reclaimed: see invariant 2. It never goes back: the policy may have changed meanwhile. */
@@ -391,7 +399,8 @@ uint64_t drain_ring_write(struct drain_ring *drain, struct drain_buffer *buffer,
     uint64_t total = 0;
     if (drain->held_up && !drain_try_again(drain, now_ns))
         return 0;
-    while (!drain->stopped && total < limit && drain->sent - drain->durable < DRAIN_AHEAD * drain_batch_bytes(drain)) {
+    limit = limit < drain_batch_bytes(drain) ? limit : drain_batch_bytes(drain); /* then it may be time for a sync */
+    while (!drain->stopped && total < limit && drain->sent - drain->durable < drain_ahead_bytes(drain)) {
         struct drain_buffer stage;
         struct drain_buffer *place = drain_stage(drain, &stage) ? &stage : buffer;
         int64_t bytes = drain_copy(drain, place);
@@ -608,6 +617,8 @@ void drain_ring_finish(struct drain_ring *drain, struct drain_buffer *buffer, ui
     drain->retry_ns = 0;
     if (!drain->stopped && guard_run(drain_end_step, &end) < 0)
         drain_hurt(drain);
+    if (!drain->stopped && drain->sent != drain->durable) /* else it might be as much as may be ahead of it */
+        drain_ring_sync(drain);
     while (!drain->stopped) {
         uint64_t now_ns = shm_now_ns();
         uint64_t bytes = 0;

@@ -32,6 +32,7 @@ struct drain_ring {
     uint64_t unsynced_ns; /* since when something waits for a sync to begin; only while sent != syncing_to */
     uint64_t quiet_ns;    /* since when nothing was found; 0: something was */
     uint32_t work_seq;    /* low half of control.work.seq, read before the last look */
+    bool turn;            /* a sync of it begins in this round */
     bool syncing;         /* between the halves of a sync */
     bool wanted;          /* somebody waits for progress */
     bool pending;         /* somebody has a claim at or past our position */

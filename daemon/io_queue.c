@@ -14,7 +14,7 @@
 #include "journal/journal.h"
 #include "shm/shm.h"
 
-/* With their blocks for headers they fill four huge pages. Syncs of many rings' files gain up to as many as the kernel has
+/* With their blocks for headers they fit into four huge pages. Syncs of many rings' files gain up to as many as the kernel has
  * workers for. */
 #define IO_QUEUE_BUFFERS 7u
 #define IO_QUEUE_HUGE_BYTES ((size_t)2 << 20)

@@ -185,11 +185,12 @@ void names_written(struct names *names, bool written)
 
 void names_cut(struct names *names, uint64_t written)
 {
-    if (names->cut_end > names->position)
+    if (names->is_cut)
         return; /* what was cut off before waits yet */
     uint32_t *cuts = names->cuts;
     names->cuts = names->dirty;
     names->cut_count = names->dirty_count;
+    names->is_cut = true;
     names->cut_end = written;
     names->dirty = cuts;
     names->dirty_count = 0;
@@ -203,6 +204,7 @@ static void names_merge(struct names *names, uint64_t position)
         names->entries[names->cuts[i]].durable = names->entries[names->cuts[i]].cut;
     names->changed |= names->cut_count > 0;
     names->cut_count = 0;
+    names->is_cut = false;
     names->position = position;
 }
 
@@ -211,7 +213,7 @@ void names_synced(struct names *names, uint64_t durable, uint64_t written)
     if (durable < names->unmerged)
         return; /* what was counted before the start reaches further than what is synced by now */
     names->unmerged = 0;
-    if (durable >= names->cut_end && names->cut_end > names->position)
+    if (names->is_cut && durable >= names->cut_end)
         names_merge(names, names->cut_end);
     if (durable < written)
         return;

@@ -36,7 +36,8 @@ struct names {
     uint32_t dirty_count;
     uint32_t *cuts; /* entries whose cut is ahead of what is durable */
     uint32_t cut_count;
-    uint64_t cut_end; /* what is cut off lies below; not above `position`: nothing is */
+    bool is_cut;
+    uint64_t cut_end; /* what is cut off lies below */
     uint32_t *asides; /* entries that have something aside */
     uint32_t aside_count;
 

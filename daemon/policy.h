@@ -9,7 +9,7 @@
 /*
  * always    whoever waits for a confirm is synced for at once; else records are collected for POLICY_COLLECT_MS at most
  * interval  synced `sync_interval_ms` after the first record that waits, whoever waits; sooner when much waits
- * never     the kernel writes when it likes, and memory is given up for what is written: durable moves each time 16 segments
+ * never     the kernel writes when it likes, and memory is given up for what is written: durable moves each time 8 segments
  *           wait for it, when no room is left for more, and at a clean stop
  */
 enum policy_sync { POLICY_SYNC_ALWAYS, POLICY_SYNC_INTERVAL, POLICY_SYNC_NEVER };

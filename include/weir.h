@@ -319,8 +319,8 @@ enum weir_level {
 /* Has the message at this position, and all before it, reached the level? 0: yes; -EAGAIN: not yet; -EIO: never will. */
 int weir_pub_confirm(struct weir_pub *pub, uint64_t position, enum weir_level level);
 /*
- * Waits for it up to timeout_ns, and polls the first 250 us of that where the journal has answered so soon lately and there is
- * more than one processor: 0, -ETIMEDOUT (-EAGAIN when timeout_ns is 0), -EIO, -EIDRM, -EINTR; both: -EINVAL above
+ * Waits for it up to timeout_ns, and polls the first 250 us of that unless the journal took longer lately, or there is one
+ * processor alone: 0, -ETIMEDOUT (-EAGAIN when timeout_ns is 0), -EIO, -EIDRM, -EINTR; both: -EINVAL above
  * WEIR_VISIBLE on a memory-only ring.
  */
 int weir_pub_wait(struct weir_pub *pub, uint64_t position, enum weir_level level, int64_t timeout_ns);

@@ -49,7 +49,7 @@ static inline uint32_t journal_shift(const struct journal_meta *meta)
 
 struct journal_writer;
 
-/* Segment files that one writer keeps open: what was written since the last sync, and the next one. */
+/* Segment files that one writer keeps open: what was written since the last sync began, and the next ones. */
 #define JOURNAL_FILES_MAX 32u
 
 /*

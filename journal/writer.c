@@ -380,6 +380,8 @@ int journal_write(struct journal_writer *writer, uint64_t position, const void *
         bytes > journal_segment_bytes(shift) - offset || position < writer->meta.identity.start)
         return -EINVAL;
     int result = use_file(writer, segment, &file);
+    if (writer->sent == 0 && writer->written == 0)
+        writer->written = position; /* nothing behind it has landed yet */
     if (result == 0) {
         journal_index_note(writer, position, journal_wall_ns());
         result = put(writer, file, offset, bytes_at, bytes);

@@ -55,7 +55,7 @@ struct journal_writer {
     struct journal_blocks blocks;
     struct journal_flights *flights; /* NULL: each write is waited for */
     struct journal_landings landings;
-    uint64_t written, sent; /* behind what has landed, and what was sent */
+    uint64_t written, sent; /* behind what has landed, and what was sent; 0, 0: nothing was, in this life */
     struct journal_file files[JOURNAL_FILES_MAX];
     struct jio_op syncs[JOURNAL_FILES_MAX + 1]; /* of files, and of the directory */
     uint32_t syncs_under_way;

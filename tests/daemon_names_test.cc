@@ -121,4 +121,20 @@ TEST_F(DaemonNames, WaitForAllThatRecoveryFound)
     EXPECT_EQ(durable(0), 9u);
 }
 
+/* A damaged file of names: all was counted up to an end behind what the drain begins at, and a hole before it is drained again. */
+TEST_F(DaemonNames, ForgetNothingThatIsDrainedAgainBelowWhatWasCounted)
+{
+    names_recovered(&names_, 6400, 6400);
+    EXPECT_EQ(names_.position, 6400u);
+    write("first", 5);
+    names_cut(&names_, 1280);
+    names_synced(&names_, 640, 1280);
+    write("second", 6);
+    names_cut(&names_, 2560);
+    names_synced(&names_, 2560, 3200);
+    names_synced(&names_, 7040, 7040);
+    EXPECT_EQ(durable(0), 5u);
+    EXPECT_EQ(durable(1), 6u);
+}
+
 } // namespace

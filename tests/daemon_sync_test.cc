@@ -172,6 +172,32 @@ TEST_F(DaemonSync, NeverIsBoundedByTheFilesThatAreOpen)
     weir_pub_close(pub);
 }
 
+/* Stopped in the middle of it, with a sync under way and as much written ahead of it as may be. */
+TEST_F(DaemonSync, ACleanStopLeavesNothingBehindHoweverMuchIsOnItsWay)
+{
+    constexpr uint64_t memory_bytes = 8 << 20;
+    struct weir_ring_options options = small_ring();
+    options.memory_limit_bytes = memory_bytes;
+    create("r", options);
+    for (const enum policy_sync sync : {POLICY_SYNC_NEVER, POLICY_SYNC_ALWAYS}) {
+        for (uint64_t round = 0; round < 16; round++) {
+            struct policy_rules rules = synced(sync);
+            struct weir_pub *pub = publisher("r");
+            uint64_t position = 0, before = info("r").durable;
+            for (size_t i = 0; i < 4000; i++)
+                position = send(pub, text(i));
+            weir_pub_close(pub);
+            {
+                Embedded weird(bus_, journal_, &rules);
+                ASSERT_EQ(weird.error, 0) << weird.why.text;
+                ASSERT_TRUE(written_reaches(before + round * memory_bytes / 32));
+                EXPECT_GE(info("r").durable, before);
+            }
+            EXPECT_GT(info("r").durable, position);
+        }
+    }
+}
+
 /* What is old may only go when it is durable: a ring that waits for room is synced, though it is to be never. */
 TEST_F(DaemonSync, NeverDoesNotHoldUpWhatIsOldWhenThereIsNoRoom)
 {

@@ -74,7 +74,7 @@ public:
 private:
     int begin(struct journal_writer **ret_writer)
     {
-        syncing_ = false;
+        syncing_ = wrote_ = false;
         struct journal_meta meta = make_meta();
         meta.segments_shift = segments_shift_;
         meta.lease = lease_ahead;
@@ -159,6 +159,7 @@ private:
         int result = log_->write(writer, meta_, written_, log_->end());
         if (result == 0)
             written_ = log_->end();
+        wrote_ = true;
         uint64_t written = 0;
         if (result == 0 && queue_ && random_() % 2 == 0)
             result = journal_settle(writer, false, &written);
@@ -191,6 +192,7 @@ private:
         if (result == 0)
             result = journal_sync_begin(writer);
         syncing_ = result == 0;
+        wrote_before_sync_ = wrote_;
         return result;
     }
 
@@ -200,6 +202,7 @@ private:
         int result = journal_sync_end(writer, random_() % 4 == 0, &durable);
         syncing_ = result == 0;
         EXPECT_LE(durable, written_);
+        EXPECT_TRUE(result != 1 || !wrote_before_sync_ || durable >= synced_) << durable << " after " << synced_;
         if (result == 1 && durable > synced_)
             synced(durable);
         return result < 0 ? result : 0;
@@ -386,6 +389,8 @@ private:
     std::unique_ptr<Log> log_;
     uint64_t written_ = 0, synced_ = 0; /* of the log */
     bool syncing_ = false;              /* between the halves of a sync */
+    bool wrote_ = false;                /* in this life */
+    bool wrote_before_sync_ = false;
 
     /* Promised. */
     bool made_ = false;
