@@ -41,4 +41,6 @@ extern const struct command ring_create_command, ring_ls_command, ring_info_comm
 extern const struct command journal_ls_command, journal_info_command, journal_gaps_command, journal_verify_command,
     journal_dump_command, journal_repair_command, journal_pin_command, journal_unpin_command;
 
+extern const struct command group_create_command, group_ls_command, group_info_command, group_rm_command;
+
 #endif

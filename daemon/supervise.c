@@ -4,8 +4,9 @@
  *   - a pidfd of each participant, from the pid that it wrote down (which may be of another namespace, or a lie);
  *   - inotify on the two lock files: whoever joins opens one, and the kernel closes it for whoever dies, wherever it runs;
  *   - the clock, every second, or every 100 ms where the lock files cannot be watched.
- * A look asks the kernel about every lock (ring_sweep). It is repeated shortly after an event, since a lock falls just behind
- * the event that announces it, and whoever opens a lock file has its entry only a moment later.
+ * A look asks the kernel about every lock (ring_sweep, and groups.c for workers). It is repeated shortly after an event,
+ * since a lock falls just behind the event that announces it, and whoever opens a lock file has its entry only a moment
+ * later.
  */
 #include "daemon/supervise.h"
 
@@ -20,12 +21,14 @@
 
 #include "daemon/beat.h"
 #include "daemon/bell.h"
+#include "daemon/groups.h"
 #include "daemon/guard.h"
 #include "daemon/log.h"
 
 #define SUPERVISE_EVENTS 64
 #define SUPERVISE_WATCHED_NS 1000000000ull
 #define SUPERVISE_BLIND_NS 100000000ull
+#define SUPERVISE_TWICE_NS 2000000ull /* leases that may have run out are looked at twice */
 
 static const uint64_t supervise_again_ns[] = {300000, 1000000, 3000000, 10000000};
 #define SUPERVISE_AGAIN (sizeof supervise_again_ns / sizeof supervise_again_ns[0])
@@ -46,6 +49,7 @@ struct watch_ring {
     bool hurt;
     uint64_t policies_generation; /* of the quota that the ring was told */
     struct policy policy;
+    struct groups groups;
     uint32_t repaired; /* by the last look */
     bool left;         /* the last look saw an id go */
     uint32_t member_count;
@@ -137,6 +141,7 @@ static void supervise_let_go(struct supervisor *supervisor, struct watch_ring *w
         if (watch->watches[i] >= 0)
             inotify_rm_watch(supervisor->inotify_fd, watch->watches[i]);
     }
+    groups_close(&watch->groups);
     weird_ring_put(watch->ring);
     free(watch);
 }
@@ -281,6 +286,11 @@ static void watch_look(const struct supervisor *supervisor, struct watch_ring *w
         weird_ring_hurt(watch->ring);
         return;
     }
+    bool soon;
+    uint32_t workers = groups_look(&watch->groups, watch->ring->hold.shm.dir_fd, watch->ring->name,
+                                   &watch->ring->hold.supervise.view, now_ns, &soon);
+    if (workers)
+        log_debug("ring %s: %u workers died; what they held is open again", watch->ring->name, workers);
     if (watch->repaired)
         log_debug("ring %s: %u died and left; put in order", watch->ring->name, watch->repaired);
     if (watch->repaired || watch->left)
@@ -289,7 +299,7 @@ static void watch_look(const struct supervisor *supervisor, struct watch_ring *w
     if (watch->again < SUPERVISE_AGAIN)
         watch->due_ns = now_ns + supervise_again_ns[watch->again++];
     else
-        watch->due_ns = now_ns + (blind ? SUPERVISE_BLIND_NS : SUPERVISE_WATCHED_NS);
+        watch->due_ns = now_ns + (soon ? SUPERVISE_TWICE_NS : blind ? SUPERVISE_BLIND_NS : SUPERVISE_WATCHED_NS);
 }
 
 /* -- events ----------------------------------------------------------------------------------------------------------- */

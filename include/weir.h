@@ -11,7 +11,7 @@
  * then, and outputs (ret_...) are not written:
  *   -EINVAL    an argument is out of its documented range      -EILSEQ    a bad name
  *   -ENAMETOOLONG  a name or a path is too long, or the buffer too small for it
- *   -ENOENT    no such ring, journal, bus, header, gap or pin  -EEXIST    the ring exists
+ *   -ENOENT    no such ring, group, journal, bus, header, gap or pin  -EEXIST  the ring, or the group, exists
  *   -EACCES    the files' rights do not allow it               -ENOMEM    not enough (shared) memory, or handles
  *   -EAGAIN    not now: ring full, quota used up, no message yet -ETIMEDOUT the time limit passed
  *   -EPIPE     messages before the next one are gone: see weir_sub_gap(), weir_journal_gap(); or some of the range to be
@@ -19,9 +19,11 @@
  *   -EMSGSIZE  the message is larger than a segment takes, or the buffer is too small for it
  *   -EBUSY     the name, or the exclusive ring, is held by a process that is alive; or weird has the journal, or others
  *              change its pins, or they keep it
+ *   -ECANCELED the message is no longer this worker's: its lease has ended, or it was finished before
  *   -EALREADY  a named publisher's sequence is not above its last one: it was published before
- *   -ENOSPC    a table of the ring is full (publishers, readers, names); or the journal's pins, or the disk, are full
- *   -EIDRM     the ring was removed while in use, whether or not there is another of its name now: a publisher is told at
+ *   -ENOSPC    a table of the ring is full (publishers, readers, names), or of the group (workers); or the journal's pins,
+ *              or the disk, are full
+ *   -EIDRM     the ring, or the group, was removed while in use, whether or not there is another of its name now: a publisher is told at
  *              the latest when its segment is full, a subscriber when it has read what is there
  *   -EIO       the ring's journal has stopped after a disk error; nothing above `durable` is safe; or the disk cannot
  *              read a journal
@@ -55,12 +57,13 @@ extern "C" {
 #define WEIR_VERSION_PATCH 0
 
 #define WEIR_FOREVER INT64_MAX
-#define WEIR_NAME_MAX 64 /* characters of A-Z a-z 0-9 . _ - , no leading dot: rings, publishers, cursors */
+#define WEIR_NAME_MAX 64 /* characters of A-Z a-z 0-9 . _ - , no leading dot: rings, publishers, cursors, groups */
 #define WEIR_POSITION_START UINT64_C(0xfffffffffffffffe) /* the oldest message that is still there */
 #define WEIR_POSITION_END UINT64_C(0xffffffffffffffff)   /* only what is published from now on */
 
 struct weir_pub;
 struct weir_sub;
+struct weir_worker;
 
 /* "0.1.0", of the library at run time. Any thread. */
 const char *weir_version(void);
@@ -413,6 +416,133 @@ int weir_sub_seek_time(struct weir_sub *sub, uint64_t time_ns);
 int weir_sub_save(struct weir_sub *sub, uint64_t position);
 /* 1: the next message is read from memory; 0: from the journal. */
 int weir_sub_in_memory(const struct weir_sub *sub);
+
+/* -- Groups -------------------------------------------------------------------------------------------------------- */
+
+/*
+ * A group is a cursor over a ring that any number of workers share: each message goes to one of them, and stays with it
+ * until it is acknowledged. What a worker gives back, what it held when it died or left, and what it kept beyond its lease,
+ * is delivered again, to whoever asks next, with a higher `attempt`. Other groups and subscribers of the ring notice nothing.
+ *
+ * A group stands beside its ring in shared memory, and goes with it: it outlives its workers and weird, not a restart of the
+ * host. It holds up no publisher; what goes from the ring (or its journal) before it was delivered is told as a gap.
+ * Messages are handed out in the order of the log, and may overtake each other from there on. Workers need the rights of
+ * subscribers. Whoever may work may also alter the group's state: it is as trustworthy as the least trusted of its workers.
+ */
+
+/* Fill with WEIR_GROUP_OPTIONS_INIT, then change what you need. */
+struct weir_group_options {
+    size_t size;              /* sizeof(struct weir_group_options) */
+    uint64_t from;            /* a position, WEIR_POSITION_START or WEIR_POSITION_END */
+    uint64_t since_ns;        /* not 0: stands for `from`, as weir_sub_seek_time() */
+    int64_t lease_ns;         /* how long a worker may keep a message; WEIR_FOREVER: until it dies; 0: 30 s */
+    int64_t backoff_ns;       /* of WEIR_NACK_BACKOFF: before the second attempt; 0: at once */
+    int64_t backoff_max_ns;   /* at most; 0: 5 minutes, or backoff_ns where that is more */
+    uint32_t backoff_percent; /* of the delay before: 100 to 10000; 0: 200, which doubles it */
+    uint32_t jitter_percent;  /* up to so much of the delay is left off, by chance: 0 to 100 */
+    uint32_t max_entries; /* runs of messages that may be unfinished, and one for each worker: 1 to 16383; 0: 8192 */
+    uint32_t max_workers; /* 1 to 1022; 0: 64 */
+};
+#define WEIR_GROUP_OPTIONS_INIT                                                                                        \
+    {                                                                                                                  \
+        sizeof(struct weir_group_options), WEIR_POSITION_START, 0, 0, 0, 0, 0, 0, 0, 0                                 \
+    }
+
+/*
+ * Makes a group, whole or not at all. options may be NULL. It takes the right to write in the ring's directory, and a reader's
+ * place for a moment (-ENOSPC). -EEXIST: there is one of that name. Where since_ns is set it reads disks, and may take long.
+ */
+int weir_group_create(const char *bus, const char *ring, const char *group, const struct weir_group_options *options);
+/* -EBUSY: it has workers that are alive, and force is 0. Its workers are told -EIDRM. Never waits. */
+int weir_group_remove(const char *bus, const char *ring, const char *group, int force);
+/* Calls back with each group's name, in order of names; stops early as weir_ring_list(). */
+int weir_group_list(const char *bus, const char *ring, int (*callback)(void *ctx, const char *group), void *ctx);
+
+struct weir_group_info {
+    size_t size;         /* set to sizeof(struct weir_group_info) before the call */
+    uint64_t created_ns; /* and the next six: as it was made */
+    int64_t lease_ns, backoff_ns, backoff_max_ns;
+    uint32_t backoff_percent, jitter_percent;
+    uint32_t max_entries, max_workers;
+    uint32_t entry_count, worker_count; /* in use; alive, or so taken where one may not ask */
+    uint64_t position;                  /* all messages before it were handed out at least once */
+    uint64_t unfinished_position;       /* all messages before it are finished */
+    uint64_t lag_bytes;                 /* from there to the end of the log */
+    uint64_t held_count;                /* messages that workers hold */
+    uint64_t open_count, delayed_count; /* that came back: to be delivered again, now or later */
+    /* Since the group was made: messages delivered, acknowledged, given back by their workers; calls refused with -ECANCELED;
+     * gaps told. What a worker counted last may lack. */
+    uint64_t taken_count, acked_count, returned_count, refused_count, gap_count;
+};
+/* While others work the numbers are of different instants. Changes nothing, never waits. */
+int weir_group_inspect(const char *bus, const char *ring, const char *group, struct weir_group_info *ret_info);
+
+struct weir_worker_options {
+    size_t size;
+    uint32_t prefetch; /* messages that are taken ahead of being asked for: 1 (none) to 16; 0: 16 */
+    int64_t spin_ns;   /* how long to poll before sleeping in the kernel; -1: a measured default */
+};
+#define WEIR_WORKER_OPTIONS_INIT                                                                                       \
+    {                                                                                                                  \
+        sizeof(struct weir_worker_options), 0, -1                                                                      \
+    }
+
+/*
+ * Joins a group. options may be NULL. It takes a reader's place in the ring. -ENOENT: no such ring, or no such group;
+ * -ENOSPC: all places of readers, or of workers, are held by the living. One handle is one worker, used by one thread at a
+ * time.
+ */
+int weir_worker_open(const char *bus, const char *ring, const char *group, const struct weir_worker_options *options,
+                     struct weir_worker **ret_worker);
+/* What it holds goes back to the group at once. NULL is allowed; so is closing an inherited handle after fork(). */
+void weir_worker_close(struct weir_worker *worker);
+
+/* A message in a worker's hands. */
+struct weir_task {
+    struct weir_message message; /* in place: valid until the next weir_worker_next() or ..._batch() on the handle */
+    uint32_t attempt;            /* 1: it is delivered for the first time; stays at 63 */
+    uint32_t reserved;
+    uint64_t ticket; /* names it to the calls below, as long as the handle is open */
+};
+
+/*
+ * The next message of the group. Waits up to timeout_ns: -EAGAIN when timeout_ns is 0 and there is none, else -ETIMEDOUT.
+ * -EPIPE: messages are missing; weir_worker_gap() says which, and the next call goes on. -EINTR: a signal handler that was
+ * installed without SA_RESTART ran. -EIDRM: ring or group were removed. -EBADMSG: a message, which is passed over, or what
+ * the group says of it, makes no sense.
+ */
+int weir_worker_next(struct weir_worker *worker, int64_t timeout_ns, struct weir_task *ret_task);
+/*
+ * Up to max_count of them that are there, waiting for the first alone; at most 16 at a time. Returns their number. All are
+ * valid as above.
+ */
+int weir_worker_next_batch(struct weir_worker *worker, struct weir_task *ret_tasks, size_t max_count,
+                           int64_t timeout_ns);
+/* The gap that the last -EPIPE was about. -ENOENT: none was met. */
+int weir_worker_gap(const struct weir_worker *worker, struct weir_gap *ret_gap);
+
+/*
+ * These name tasks of the same handle by their tickets; the messages need not be valid any more. They never wait. -ECANCELED:
+ * the message is not, or no longer, this worker's; the lease has ended, and it may be at another one by now, or the call was
+ * made before.
+ *
+ * Finished: these are never delivered again. -ECANCELED: some of them were refused; the others count. ret_done: how many did,
+ * also where it fails; NULL: not asked.
+ */
+int weir_worker_ack(struct weir_worker *worker, const struct weir_task *tasks, size_t count, size_t *ret_done);
+#define WEIR_NACK_BACKOFF (-1)
+/*
+ * Back to the group, to be delivered again when delay_ns have passed; 0: at once; WEIR_NACK_BACKOFF: as the group's options
+ * say, by the task's attempt. -EAGAIN: as many runs are unfinished as the group has entries for, so it is still the worker's:
+ * finish others, or let its lease end.
+ */
+int weir_worker_nack(struct weir_worker *worker, const struct weir_task *task, int64_t delay_ns);
+/*
+ * The lease of the task ends so long from now, and that of those that were taken in one go with it; WEIR_FOREVER: it does not
+ * end while the worker lives. A lease that has run out may end even so, and the ack then says so. A lease also begins anew when
+ * the worker is given another message that was taken in one go with it.
+ */
+int weir_worker_extend(struct weir_worker *worker, const struct weir_task *task, int64_t lease_ns);
 
 /* -- Journals ----------------------------------------------------------------------------------------------------- */
 

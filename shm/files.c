@@ -72,6 +72,33 @@ bool shm_is_named(int bus_fd, const char *name, int dir_fd)
            named.st_dev == opened.st_dev && named.st_ino == opened.st_ino;
 }
 
+DIR *shm_open_listing(int dir_fd)
+{
+    int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return NULL;
+    DIR *listing = fdopendir(fd);
+    if (!listing) {
+        int error = errno;
+        (void)close(fd);
+        errno = error;
+    }
+    return listing;
+}
+
+/* What is made behind this look keeps the directory, as one that is left over: who sweeps finds it. */
+static void remove_parts(int dir_fd)
+{
+    DIR *listing = shm_open_listing(dir_fd);
+    const struct dirent *entry;
+    while (listing && (entry = readdir(listing))) {
+        if (shm_is_part(entry->d_name))
+            (void)unlinkat(dir_fd, entry->d_name, 0);
+    }
+    if (listing)
+        (void)closedir(listing);
+}
+
 /* Another process may be at it too: what is gone already is no error. */
 int shm_remove_directory(int bus_fd, const char *name, int dir_fd)
 {
@@ -79,6 +106,7 @@ int shm_remove_directory(int bus_fd, const char *name, int dir_fd)
     if (error) /* the link stays, for whoever comes next and may */
         return error;
     shm_point("remove: huge pages given back");
+    remove_parts(dir_fd);
     for (enum shm_file file = 0; file < SHM_FILE_COUNT; file++) {
         if (unlinkat(dir_fd, shm_file_name(file), 0) != 0 && errno != ENOENT && !error)
             error = -errno;

@@ -5,6 +5,7 @@
 #ifndef WEIR_SHM_INTERNAL_H
 #define WEIR_SHM_INTERNAL_H
 
+#include <dirent.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -92,6 +93,11 @@ int shm_open_directory(int bus_fd, const char *name);
 int shm_open_file(int dir_fd, enum shm_file file, int flags);
 /* True while `name` on the bus still is this directory. */
 bool shm_is_named(int bus_fd, const char *name, int dir_fd);
+/* Through a descriptor of its own: the position in the caller's stays where it is. NULL: errno says why. */
+DIR *shm_open_listing(int dir_fd);
+#define SHM_PART_PREFIX "group."
+/* Whether a file of a ring's directory is one of part.c, by its name. */
+bool shm_is_part(const char *file);
 /* Removes the files of a ring and then the directory, by what it is called now. Negative errno: something is left. */
 int shm_remove_directory(int bus_fd, const char *name, int dir_fd);
 

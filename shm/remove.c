@@ -10,21 +10,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Through a descriptor of its own: the position in the caller's stays where it is. NULL: errno says why. */
-static DIR *open_listing(int dir_fd)
-{
-    int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-        return NULL;
-    DIR *listing = fdopendir(fd);
-    if (!listing) {
-        int error = errno;
-        (void)close(fd);
-        errno = error;
-    }
-    return listing;
-}
-
 /* -- Removal ------------------------------------------------------------------------------------------------------ */
 
 static bool is_ring_file(int dir_fd, const char *name)
@@ -36,13 +21,13 @@ static bool is_ring_file(int dir_fd, const char *name)
         if (strcmp(name, shm_file_name(file)) == 0)
             return true;
     }
-    return false;
+    return shm_is_part(name);
 }
 
 /* A directory that holds anything else was not made by weir, and is not weir's to remove. A damaged ring is. */
 static int check_only_ring_files(int dir_fd, const char *path, struct shm_why *why)
 {
-    DIR *listing = open_listing(dir_fd);
+    DIR *listing = shm_open_listing(dir_fd);
     if (!listing)
         return shm_fail(why, errno, "cannot list %s: %m", path);
     int error = 0;
@@ -176,7 +161,7 @@ static void sweep_entry(int bus_fd, const char *name)
 
 void shm_sweep(int bus_fd)
 {
-    DIR *listing = open_listing(bus_fd);
+    DIR *listing = shm_open_listing(bus_fd);
     if (!listing)
         return; /* a bus that I may not list: somebody else's to sweep */
     const struct dirent *entry;

@@ -10,6 +10,7 @@
  *   locks          who publishes: byte ID is write-locked (F_OFD_SETLK) by the living holder of that id; for writers only
  *   locks.readers  the same for subscribers
  *   journal        symbolic link to the ring's journal directory, made by weird
+ *   group.NAME     as readers, mapped by who needs it: a group of workers
  * A ring is built under BUS/.new-... and renamed into place with RENAME_NOREPLACE, so nobody can attach to half of one.
  * A builder holds a lock on byte 0 of its .new- directory's `locks`; left-over .new- directories without that lock, and
  * .old- ones of interrupted removals, are removed by whoever creates a ring later and has the right to.
@@ -145,6 +146,30 @@ int shm_remove(int bus_fd, const char *name, struct shm_why *why);
 int shm_remove_telling(int bus_fd, const char *name, void (*gone)(void *ctx, int dir_fd), void *ctx,
                        struct shm_why *why);
 
+/* -- Further files of a ring: part.c ------------------------------------------------------------------------------ */
+
+/*
+ * `group.NAME` in the ring's directory, with the rights of `readers`; it goes with the ring. Made and touched whole: -ENOMEM
+ * when there is no room. `format` fills the zeroed memory before the file gets its name. -EEXIST: the name is taken.
+ */
+int shm_part_create(int dir_fd, const char *name, uint64_t bytes, void (*format)(void *ctx, void *memory), void *ctx,
+                    struct shm_why *why);
+struct shm_part {
+    void *memory; /* NULL: closed */
+    size_t bytes;
+    dev_t device;
+    ino_t inode;
+};
+/* -ENOENT; -EMEDIUMTYPE: no regular file, or one with holes. */
+int shm_part_open(int dir_fd, const char *name, bool writable, struct shm_part *ret_part, struct shm_why *why);
+/* A zeroed one, and one that is closed already, are allowed. */
+void shm_part_close(struct shm_part *part);
+/* Its name still leads to it. */
+bool shm_part_is_named(int dir_fd, const char *name, const struct shm_part *part);
+int shm_part_remove(int dir_fd, const char *name, struct shm_why *why);
+/* Calls back with each name, in no order; stops when the callback returns non-zero, and returns that. */
+int shm_part_list(int dir_fd, int (*callback)(void *ctx, const char *name), void *ctx);
+
 /* -- Alive or dead ------------------------------------------------------------------------------------------------- */
 
 /*
@@ -184,9 +209,10 @@ struct shm_word {
 /*
  * Sleeps until one of the words is not what was expected and somebody wakes its sleepers, or for timeout_ns, or for no
  * reason at all. The words may be gone. With more words than the kernel takes, or a kernel that cannot wait on several
- * (before 5.16, or forbidden), it waits on the first one, at most SHM_BLIND_NS.
+ * (before 5.16, or forbidden), it waits on the first one, at most SHM_BLIND_NS. -EINTR: a signal handler ran that was
+ * installed without SA_RESTART (behind others the kernel sleeps on); else 0.
  */
-void shm_sleep_any(const struct shm_word *words, uint32_t count, int64_t timeout_ns);
+int shm_sleep_any(const struct shm_word *words, uint32_t count, int64_t timeout_ns);
 void shm_wake_all(const uint32_t *word);
 
 /* -- Fence --------------------------------------------------------------------------------------------------------- */

@@ -43,11 +43,12 @@ int shm_sleep(const uint32_t *word, uint32_t expected, int64_t timeout_ns)
     return -errno;
 }
 
-static bool sleep_on_all(const struct shm_word *words, uint32_t count, int64_t timeout_ns)
+/* 0, -EINTR, or another error: the kernel cannot. */
+static int sleep_on_all(const struct shm_word *words, uint32_t count, int64_t timeout_ns)
 {
     struct waiter waiters[SHM_WORDS_MAX];
     if (count > SHM_WORDS_MAX)
-        return false;
+        return -EINVAL;
     for (uint32_t i = 0; i < count; i++)
         waiters[i] = (struct waiter){
             .value = words[i].expected, .address = (uint64_t)(uintptr_t)words[i].word, .flags = WAITER_FLAG_32};
@@ -60,14 +61,16 @@ static bool sleep_on_all(const struct shm_word *words, uint32_t count, int64_t t
         until.tv_nsec -= (long)NS_PER_S;
     }
     if (syscall(SYS_futex_waitv, waiters, count, 0u, &until, CLOCK_MONOTONIC) >= 0)
-        return true;
-    return errno == EAGAIN || errno == ETIMEDOUT || errno == EINTR;
+        return 0;
+    return errno == EAGAIN || errno == ETIMEDOUT ? 0 : -errno;
 }
 
-void shm_sleep_any(const struct shm_word *words, uint32_t count, int64_t timeout_ns)
+int shm_sleep_any(const struct shm_word *words, uint32_t count, int64_t timeout_ns)
 {
-    if (!sleep_on_all(words, count, timeout_ns))
-        (void)shm_sleep(words[0].word, words[0].expected, timeout_ns < SHM_BLIND_NS ? timeout_ns : SHM_BLIND_NS);
+    int r = sleep_on_all(words, count, timeout_ns);
+    if (r != 0 && r != -EINTR)
+        r = shm_sleep(words[0].word, words[0].expected, timeout_ns < SHM_BLIND_NS ? timeout_ns : SHM_BLIND_NS);
+    return r == -EINTR ? r : 0;
 }
 
 void shm_wake_all(const uint32_t *word)

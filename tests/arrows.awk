@@ -6,9 +6,10 @@ BEGIN {
   may["include"] = ""
   may["ringbuf"] = "ringbuf"
   may["shm"] = "shm"
+  may["group"] = "group ringbuf"
   may["journal"] = "journal ringbuf"
-  may["client"] = "client shm ringbuf journal include"
-  may["daemon"] = "daemon shm ringbuf journal include"
+  may["client"] = "client shm ringbuf group journal include"
+  may["daemon"] = "daemon shm ringbuf group journal include"
   may["bench"] = "bench include"
   may["cli"] = "cli bench include"
   may["examples"] = "include"
@@ -16,9 +17,10 @@ BEGIN {
   # Folder: the targets and packages that its CMakeLists.txt may name.
   links["ringbuf"] = "weir_ringbuf"
   links["shm"] = "weir_shm"
+  links["group"] = "weir_group weir_ringbuf"
   links["journal"] = "weir_journal weir_ringbuf"
-  links["client"] = "weir weir_static weir_client weir_shm weir_ringbuf weir_journal"
-  links["daemon"] = "weird weird_core weir_shm weir_ringbuf weir_journal PkgConfig::URCU PkgConfig::URING PkgConfig::INIH PkgConfig::NUMA"
+  links["client"] = "weir weir_static weir_client weir_shm weir_ringbuf weir_group weir_journal"
+  links["daemon"] = "weird weird_core weir_shm weir_ringbuf weir_group weir_journal PkgConfig::URCU PkgConfig::URING PkgConfig::INIH PkgConfig::NUMA"
   links["bench"] = "weir_bench"
   links["cli"] = "weir weir_tool weir_bench weir_client PkgConfig::JANSSON"
   links["examples"] = "weir"
@@ -29,7 +31,7 @@ BEGIN {
   only["ini[.]h"] = "daemon"
   only["numa"] = "daemon"
 
-  # What a ring may use: no system call, no malloc, no log. tests/symbols_test.sh asks the object code as well.
+  # What a ring, or a group, may use: no system call, no malloc, no log. tests/symbols_test.sh asks the object code as well.
   ring_may = "assert.h errno.h limits.h stdbool.h stddef.h stdint.h string.h"
 
   memory_order = "(__atomic_|__ATOMIC_|__sync_|memory_order_|_Atomic|atomic_(load|store|exchange|fetch|compare|thread|signal))"
@@ -101,7 +103,7 @@ function check_include(line,    name, quoted, target) {
     }
     target = name
     sub(/\/.*/, "", target)
-  } else if (name ~ /^(ringbuf|shm|journal|client|daemon|cli|bench)\//) {
+  } else if (name ~ /^(ringbuf|shm|group|journal|client|daemon|cli|bench)\//) {
     target = name
     sub(/\/.*/, "", target)
   } else {
@@ -127,8 +129,8 @@ function check_foreign(name,    key) {
       breach("includes <" name ">: " numa_file " does already, and one file is to know libnuma")
     numa_file = FILENAME
   }
-  if (folder == "ringbuf" && !has(ring_may, name))
-    breach("includes <" name ">: ringbuf/ is algorithms over memory, without the system")
+  if ((folder == "ringbuf" || folder == "group") && !has(ring_may, name))
+    breach("includes <" name ">: " folder "/ is algorithms over memory, without the system")
 }
 
 kind == "c" {
@@ -148,7 +150,7 @@ kind == "c" {
   }
   if (folder != "daemon" && line ~ /(^|[^A-Za-z0-9_])(rcu_(read|register|unregister|thread|assign|dereference|xchg|quiescent|barrier)|(call|synchronize|defer)_rcu|cds_)/)
     breach("RCU outside daemon/")
-  if ((folder == "ringbuf" || folder == "shm" || folder == "journal" || folder == "client") &&
+  if ((folder == "ringbuf" || folder == "shm" || folder == "group" || folder == "journal" || folder == "client") &&
       line ~ "(^|[^A-Za-z0-9_.>])" calls "[ \t]*\\(")
     breach("a library neither logs, nor exits, nor installs signal handlers")
 }
@@ -163,7 +165,7 @@ kind == "cmake" {
   for (i = 1; i <= n; i++) {
     word = words[i]
     sub(/_testing$/, "", word)
-    if (word ~ /^(weir|weir_static|weir_tool|weird|weird_core|weir_(ringbuf|shm|journal|client|bench)|PkgConfig::.*)$/ &&
+    if (word ~ /^(weir|weir_static|weir_tool|weird|weird_core|weir_(ringbuf|shm|group|journal|client|bench)|PkgConfig::.*)$/ &&
         !has(links[folder], word))
       breach(folder "/ may not link " word)
     if ((word ~ /^liburcu/ && folder != "daemon") || (word == "inih" && folder != "daemon") || (word == "jansson" && folder != "cli") || (word == "numa" && folder != "daemon"))

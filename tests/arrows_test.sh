@@ -3,7 +3,7 @@
 # arrows_test.sh --self-test TOP  plants one breach after another in a copy and fails when one of them goes unnoticed
 set -u
 here=$(cd "$(dirname "$0")" && pwd) || exit 1
-folders='include ringbuf shm journal client daemon bench cli examples'
+folders='include ringbuf shm group journal client daemon bench cli examples'
 
 # Prints the breaches in the tree at $1.
 breaches() (
@@ -59,6 +59,10 @@ self_test() {
   plant ringbuf/planted.h '#include "shm/shm.h"' 'ringbuf/ may not include shm/'
   plant ringbuf/planted.c '#include <unistd.h>' 'without the system'
   plant ringbuf/planted.c '#include <weir.h>' 'ringbuf/ may not include weir.h'
+  plant group/planted.c '#include "shm/shm.h"' 'group/ may not include shm/'
+  plant group/planted.c '#include <unistd.h>' 'without the system'
+  plant ringbuf/planted.c '#include "group/group.h"' 'ringbuf/ may not include group/'
+  plant group/CMakeLists.txt '  LINKS weir_shm' 'group/ may not link weir_shm'
   plant journal/planted.c '#include "shm/shm.h"' 'journal/ may not include shm/'
   plant journal/planted.c '#include "client/x.h"' 'journal/ may not include client/'
   plant client/planted.c '#include "daemon/x.h"' 'client/ may not include daemon/'

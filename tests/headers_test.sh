@@ -34,7 +34,7 @@ number=$(printf '#include <weir.h>\nWEIR_VERSION_MAJOR WEIR_VERSION_MINOR WEIR_V
 [ "$number" = "$version" ] || fail "weir.h says version $number, CMakeLists.txt $version"
 
 count=0
-for header in "$top"/ringbuf/*.h "$top"/shm/*.h "$top"/journal/*.h "$top"/client/*.h "$top"/daemon/*.h \
+for header in "$top"/ringbuf/*.h "$top"/shm/*.h "$top"/group/*.h "$top"/journal/*.h "$top"/client/*.h "$top"/daemon/*.h \
   "$top"/cli/*.h "$top"/bench/*.h; do
   [ -e "$header" ] || continue
   name=${header#"$top"/}

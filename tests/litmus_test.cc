@@ -538,6 +538,37 @@ TEST(Litmus, E9WhatIsReadyIsWhole)
         half);
 }
 
+TEST(Litmus, E11WhatIsPlannedHasItsPlan)
+{
+    Outcome old = [](Values &v) { return v["r1"] == 1 && v["r2"] == 0; };
+    std::vector<Step> settler = {acquire("r1", "word"), acquire("r2", "plan")};
+    expect_never({{release("plan", 1), release("word", 1)}, settler}, old);
+    expect_on_arm_alone({{release("plan", 1), store("word", 1)}, settler}, old);
+    expect_on_arm_alone({{release("plan", 1), release("word", 1)}, {load("r1", "word"), acquire("r2", "plan")}}, old);
+}
+
+TEST(Litmus, E11WhoSeesTheNextPlanSeesTheWordOfThatLife)
+{
+    Outcome mixed = [](Values &v) { return v["r1"] == 1 && v["r2"] == 0; };
+    std::vector<Step> late = {acquire("r1", "plan"), acquire("r2", "word")};
+    expect_never({{swap("word", 0, 1), release("plan", 1)}, late}, mixed);
+    expect_on_arm_alone({{swap("word", 0, 1), store("plan", 1)}, late}, mixed);
+    expect_on_arm_alone({{swap("word", 0, 1), release("plan", 1)}, {load("r1", "plan"), acquire("r2", "word")}}, mixed);
+}
+
+TEST(Litmus, E12WhatLeftTheCursorIsSettled)
+{
+    // entry: 1 is HELD. cursor: 1 names another. What the resolver's swap would find stands for it.
+    Outcome freed = [](Values &v) { return v["r2"] == 1 && v["r3"] == 0; };
+    std::vector<Step> resolver = {acquire("r1", "entry"), acquire("r2", "cursor"), acquire("r3", "entry")};
+    expect_never({{swap("entry", 0, 1), swap("cursor", 0, 1)}, resolver}, freed);
+    expect_on_arm_alone({{swap("entry", 0, 1), store("cursor", 1)}, resolver}, freed);
+
+    // One settles, another sees that and displaces.
+    Outcome freed_by_two = [](Values &v) { return v["r0"] == 1 && v["r2"] == 1 && v["r3"] == 0; };
+    expect_never({{swap("entry", 0, 1)}, {acquire("r0", "entry"), swap("cursor", 0, 1)}, resolver}, freed_by_two);
+}
+
 TEST(Litmus, RepairReadsTheEntryBehindTheWord)
 {
     // The dead one's entry is freed (0 to 1) and taken by another (2), who then writes the word (1): no repairer that

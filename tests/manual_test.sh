@@ -79,6 +79,9 @@ for member in $(tr '{,' '\n\n' <ring | sed -n 's/^"\([a-z_]*\)":.*/\1/p'); do
   sed "s/\"$member\"://" report >rest # they are in weir-ring.1
   mv rest report
 done
+"$weir" group create a workers --json >group
+"$weir" group rm a workers || fail 'weir group rm'
+members weir-group.1 group
 members weir-ring.1 ring
 members weir-pub.1 published
 members weir-sub.1 messages

@@ -182,15 +182,15 @@ public:
     {
         kill(SIGCONT);
     }
-    /* Waits until it sleeps in futex(2), or has ended (false). Needs the right to look into it. */
+    /* Waits until it sleeps in futex(2), on one word or several, or has ended (false). Needs the right to look into it. */
     bool wait_until_asleep() const
     {
         std::string path = "/proc/" + std::to_string(pid_) + "/syscall";
-        std::string futex = std::to_string(SYS_futex);
+        std::string futex = std::to_string(SYS_futex), futex_waitv = "449"; /* on every architecture */
         while (!ended()) {
             std::string number;
             std::ifstream(path) >> number;
-            if (number == futex)
+            if (number == futex || number == futex_waitv)
                 return true;
             sched_yield();
         }
