@@ -178,7 +178,7 @@ static bool is_last(const struct ring_publisher_state *publisher)
  * E2 announce: either the one who announces sees the mark, or we see the announcement.
  */
 static bool slot_reclaim(struct ring_publisher_state *publisher, uint32_t slot, uint64_t state, uint64_t segment,
-                         uint64_t next)
+                         uint64_t next, bool *fresh)
 {
     struct ring_view *view = publisher->view;
     if (publishers_inside(publisher, segment, false))
@@ -188,6 +188,7 @@ static bool slot_reclaim(struct ring_publisher_state *publisher, uint32_t slot, 
         return false;
     mem_fence_full(); /* E2 announce */
     const struct ring_readers *readers = publisher->readers = view->ops->readers_copy(view->ctx);
+    *fresh = true;
     bool free = (readers != NULL || view->geometry.max_readers == 0) && !readers_inside(view, readers, segment) &&
                 segment_done(view, readers, segment) && !publishers_inside(publisher, segment, true) &&
                 is_last(publisher); /* else it would be given up for nothing */
@@ -275,9 +276,8 @@ static int slot_take(struct ring_publisher_state *publisher, uint64_t next, uint
         }
         if (!done)
             return -EAGAIN; /* then none behind it is done either */
-        if (worth_it && slot_reclaim(publisher, *ret_slot, state, segment, next))
+        if (worth_it && slot_reclaim(publisher, *ret_slot, state, segment, next, &fresh))
             return 0;
-        fresh |= worth_it;
         limit = age;
     }
     return -EAGAIN;

@@ -241,6 +241,26 @@ TEST_P(Roll, leaves_the_slot_of_an_announced_publisher_alone)
     EXPECT_EQ(ring.faults(), std::vector<std::string>());
 }
 
+TEST_P(Roll, sees_a_gate_move_on_though_an_idle_publisher_keeps_the_oldest_slot)
+{
+    Ring ring(memory(4));
+    Publisher publisher(ring), idle(ring);
+    Reader gating(ring, true);
+    ASSERT_EQ(ring_reader_seek(gating, ring.start()), 0);
+    ASSERT_TRUE(published(idle.publish("x")));
+    while (published(fill(publisher)))
+        ;
+    EXPECT_EQ(in_memory(ring), (std::set<uint64_t>{0, 1, 2, 3}));
+    struct ring_item item;
+    EXPECT_EQ(gating.read_all(nullptr, 1).size(), 1u);
+    EXPECT_EQ(ring_reader_peek(gating, &item), 1);
+    EXPECT_EQ(fill(publisher), -EAGAIN) << "the first segment is the idle one's, the second is being read";
+    EXPECT_EQ(gating.read_all().size(), 3u);
+    EXPECT_TRUE(published(fill(publisher))) << "it looks at the readers anew\n" << ring.dump();
+    EXPECT_EQ(in_memory(ring), (std::set<uint64_t>{0, 2, 3, 4}));
+    EXPECT_EQ(ring.faults(), std::vector<std::string>());
+}
+
 // -- What happens between the mark and the last look -----------------------------------------------------------------------
 
 // Full but for the slot of the first segment, which is drained: the publisher marks it, and before its last look `meanwhile` runs.
