@@ -4,13 +4,13 @@
  * memory to the journal and back, while the daemon dies before any step and starts again, or does not.
  *   publisher   commits, and rolls over into a slot whose segment is drained (ringbuf/roll.c; in four steps)
  *   daemon      binding_fill(), journal_recover(), binding_tell_control(), binding_lease(); drain_copy_step(),
- *               journal_write(), drain_written_step(), journal_sync(), drain_durable_step()
+ *               journal_write(), drain_written_step(), journal_sync_begin(), journal_sync_end(), drain_durable_step()
  *   subscriber  backlog_fetch(), fetch_journal(), seek_memory(), seek_journal() of client/backlog.c; enter_segment()
  *   power       restore_prepare() of daemon/restore.c
  * A segment is SEG records. One step is one access to a shared word, one record handed to the kernel, or one file
  * synced. The kernel has a record (kernel), has yet to bring it to the disk (dirty), or has done so (disk). A sync that
  * fails leaves the pages clean and the disk as it was, as Linux does. A sync covers the files that this daemon wrote
- * to, and all that is dirty in them.
+ * to, and all that is dirty in them; while one is under way more is written, for which it is no sync.
  *
  * The promises: what is told as written the kernel has, what is told as durable is on the disk, and so is what memory
  * gives up. A subscriber gets each record once and in order, wherever it reads it, none before it was told as written,
@@ -37,6 +37,8 @@
  * PAN: -DRESUME_WRITTEN -DFAILS=1 | -DSAFETY | -E
  * PAN: -DNO_SECURE -DFAILS=1 | -DSAFETY | -E
  * PAN-FINDS: -DDURABLE_FIRST | -DSAFETY | -E | violated durable_is_on_disk
+ * PAN-FINDS: -DDURABLE_SENT | -DSAFETY | -E | violated durable_is_on_disk
+ * PAN-FINDS: -DCLEAN_LATE | -DSAFETY | -E | violated durable_is_on_disk
  * PAN-FINDS: -DIGNORE_ERROR -DFAILS=1 | -DSAFETY | -E | violated durable_is_on_disk
  * PAN-FINDS: -DRESUME_WRITTEN -DNO_SECURE | -DSAFETY | -E | violated durable_is_on_disk
  * PAN-FINDS: -DDRAIN_WRITTEN -DLEASED=3 | -DSAFETY | -E | violated given_up_is_on_disk
@@ -164,11 +166,22 @@ ended: skip
   :: atomic { ((files & BIT(sg)) && fails < FAILS) -> fails++; CLEAN(sg); goto failed } \
   :: (kills < KILLS) -> goto killed \
   fi
-#define FORGET written = 0; durable = 0; at = 0; to = 0; sl = 0; k = 0; w = 0; files = 0
+/* One of those of a sync that is under way: its end tells whether it was well. */
+#define SYNC_ONE \
+  if \
+  :: atomic { f = 0; NEXT_FILE; FLUSH_ONE(f * SEG); FLUSH_ONE(f * SEG + 1); CLEAN(f); todo = todo - BIT(f); f = 0 } \
+  :: atomic { (fails < FAILS) -> f = 0; NEXT_FILE; fails++; bad = true; CLEAN(f); todo = todo - BIT(f); f = 0 } \
+  :: (kills < KILLS) -> goto killed \
+  fi
+#define NEXT_FILE do :: (todo & BIT(f)) -> break :: else -> f++ od
+#define FORGET \
+  written = 0; durable = 0; at = 0; to = 0; sl = 0; k = 0; w = 0; files = 0; cut = 0; todo = 0; syncing = false; bad = false
 
 proctype daemon() ON {
   byte written, durable, at, to, sl, k, w;
   byte files; /* that this one has written to, as bits */
+  byte cut, todo, f; /* the sync that is under way is for what lies below; what of it is not done yet */
+  bool syncing, bad;
 
 start: /* binding_fill() */
   STEP(durable = c_durable; w = c_written);
@@ -221,7 +234,8 @@ start: /* binding_fill() */
 #endif
      do /* journal_write() */
      :: (at == to) -> break
-     :: else -> STEP(kernel[at] = true; dirty[at] = true; files = files | BIT(SEGMENT(at)); at++)
+     :: (at < to && todo != 0) -> SYNC_ONE
+     :: (at < to) -> STEP(kernel[at] = true; dirty[at] = true; files = files | BIT(SEGMENT(at)); at++)
      od;
      /* drain_written_step() */
      STEP(
@@ -234,16 +248,30 @@ start: /* binding_fill() */
 #endif
        c_written = written; ALL_OF(kernel, 0, c_written, written_is_in_kernel)
      )
-  :: (written > durable) -> /* drain_ring_sync() */
+  :: (written > durable && !syncing) -> /* drain_ring_sync_begin() */
 #ifdef DURABLE_FIRST
      STEP(c_durable = written; told = c_durable; DURABLE_IS_ON_DISK);
 #endif
-     do
-     :: (at == SEGMENTS) -> at = 0; break
-     :: else -> SYNC(at); at++
-     od;
+     STEP(
+       syncing = true; cut = written; todo = files;
+#ifndef CLEAN_LATE
+       files = 0
+#endif
+     )
+  :: (todo != 0) -> SYNC_ONE
+  :: (syncing && todo == 0) -> /* drain_ring_sync_end() */
+     if
+     :: bad -> goto failed
+     :: else
+     fi;
 synced: /* drain_durable_step() */
-     STEP(durable = written; files = 0; at = 0; c_durable = durable; told = c_durable; DURABLE_IS_ON_DISK);
+#ifdef CLEAN_LATE
+     files = 0;
+#endif
+#ifdef DURABLE_SENT
+     cut = written;
+#endif
+     STEP(durable = cut; cut = 0; syncing = false; bad = false; at = 0; c_durable = durable; told = c_durable; DURABLE_IS_ON_DISK);
      STEP(c_drained = durable);
      /* binding_lease(): the meta block is synced before publishers are told */
      if
