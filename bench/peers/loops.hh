@@ -137,6 +137,9 @@ void fan_in(const Work &work, Result &result)
     auto parent = [&] {
         typename Channel::Subscriber sub(channel, {0, 0});
         round.opened(1 + work.publishers);
+        std::vector<uint8_t> payload(work.bytes);
+        for (size_t i = 0; i < work.publishers; i++) // all are connected then, and the clock is about messages alone
+            sub.recv(payload.data(), work.bytes);
         uint64_t start = bench_now_ns(), checked;
         mem_store_release(&round.meeting->go, 1);
         checked = take_all(sub, work, work.publishers);
@@ -147,6 +150,7 @@ void fan_in(const Work &work, Result &result)
     auto child = [&](size_t index) {
         typename Channel::Publisher pub(channel, {0, index});
         round.opened(1 + work.publishers);
+        pub.send(std::vector<uint8_t>(work.bytes).data(), work.bytes);
         wait_for(&round.meeting->go, 1, "the start");
         send_for(pub, work, static_cast<uint32_t>(index));
         wait_for(&round.meeting->done, 1, "the subscriber");
@@ -162,6 +166,8 @@ void fan_out(const Work &work, Result &result)
     auto parent = [&] {
         typename Channel::Publisher pub(channel, {0, 0});
         round.opened(1 + work.subscribers);
+        pub.send(std::vector<uint8_t>(work.bytes).data(), work.bytes);
+        wait_for(&round.meeting->counts[0], work.subscribers, "the first message");
         uint64_t start = bench_now_ns(), sent = send_for(pub, work, 0);
         wait_for(&round.meeting->done, work.subscribers, "the subscribers");
         result.add("rate", static_cast<double>(sent) * 1e9 / static_cast<double>(bench_now_ns() - start));
@@ -170,6 +176,9 @@ void fan_out(const Work &work, Result &result)
     auto child = [&](size_t index) {
         typename Channel::Subscriber sub(channel, {0, index});
         round.opened(1 + work.subscribers);
+        std::vector<uint8_t> payload(work.bytes);
+        sub.recv(payload.data(), work.bytes);
+        mem_add(&round.meeting->counts[0], 1);
         take_all(sub, work, 1);
         mem_add(&round.meeting->done, 1);
         wait_for(&round.meeting->done, work.subscribers, "the other subscribers");
