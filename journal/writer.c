@@ -463,7 +463,9 @@ int journal_sync_begin(struct journal_writer *writer)
     writer->syncing = true;
     writer->sync_result = 0;
     writer->sync_end = writer->written;
-    for (uint32_t i = 0; writer->flights && i < writer->file_count; i++) {
+    if (!writer->flights)
+        return 0;
+    for (uint32_t i = 0; i < writer->file_count; i++) {
         struct journal_file *file = &writer->files[i];
         if (!file->dirty)
             continue;
