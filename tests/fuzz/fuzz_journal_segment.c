@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "journal/files.h"
+#include "journal/index.h"
 #include "journal/journal.h"
 #include "journal/record.h"
 #include "journal/segment.h"
@@ -58,6 +59,8 @@ static void remove_scratch(void)
     for (int i = 0; i < FILES; i++)
         unlinkat(folder_fd, file_names[i], 0);
     unlinkat(folder_fd, "0000000000000003.seg", 0);
+    unlinkat(folder_fd, JOURNAL_INDEX_NAME, 0);
+    unlinkat(folder_fd, JOURNAL_PINS_LOCK_NAME, 0);
     unlinkat(folder_fd, JOURNAL_LOCK_NAME, 0);
     unlinkat(scratch_fd, "ring", AT_REMOVEDIR);
     rmdir(scratch);
