@@ -22,7 +22,8 @@
 #include "daemon/log.h"
 
 #define DRAIN_BATCH_BYTES (8ull << 20)
-/* So many batches are sent ahead of what is durable, at most; where the ring is never synced for, so many: JOURNAL_FILES_MAX. */
+/* So many batches are sent ahead of what is durable, at most. Where the ring is never synced for, fewer: each of their segments may
+ * be a file, and with more than JOURNAL_FILES_MAX of them writing waits for syncs. */
 #define DRAIN_AHEAD 4ull
 #define DRAIN_AHEAD_NEVER 2ull
 #define DRAIN_COPY_BYTES (1ull << 20)

@@ -131,7 +131,7 @@ static void settle_tip(const struct group_view *view, uint64_t cursor)
     bool told = plan_source(mem_load_acquire(&entry->plan)) == 0 &&
                 cursor_stands_at(cursor, run_end(mem_load_acquire(&entry->end)));
     if (told)
-        mem_swap(&entry->word, planned, entry_become(planned, GROUP_HELD, entry_owner(planned)));
+        mem_swap(&entry->word, planned, entry_become(planned, GROUP_HELD, entry_owner(planned))); /* E12 take */
 }
 
 /* -- the claim -------------------------------------------------------------------------------------------------------- */
@@ -162,10 +162,10 @@ int group_cut(struct group_worker *worker, const struct group_cut *cut, struct g
     run->generation = entry_generation(worker->kept_word);
     run->mask = (1u << run->count) - 1;
     run->attempt = 1;
-    mem_store_release(&entry->when, run->lease_ns);
-    mem_store_release(&entry->start, run->start);
-    mem_store_release(&entry->end, run->end | run->count);
-    mem_store_release(&entry->plan, PLAN_CUT);
+    mem_store_release(&entry->when, run->lease_ns);        /* E11 plan */
+    mem_store_release(&entry->start, run->start);          /* E11 plan */
+    mem_store_release(&entry->end, run->end | run->count); /* E11 plan */
+    mem_store_release(&entry->plan, PLAN_CUT);             /* E11 plan */
     uint64_t planned = entry_make(GROUP_PLANNED, run->mask, worker->owner, run->attempt, run->generation);
     mem_store_release(&entry->word, planned);                                              /* E11 plan */
     if (!mem_swap(&view->header->cursor, cut->cursor, cursor_make(run->end, index + 1))) { /* E12 take */

@@ -143,11 +143,11 @@ static int give_back_some(struct group_worker *worker, uint32_t index, uint64_t 
         return -ENOSPC;
     uint32_t to = number - 1;
     struct group_entry *target = &view->entries[to];
-    mem_store_release(&target->when, due_ns);
-    mem_store_release(&target->start, mem_load_acquire(&entry->start));
-    mem_store_release(&target->end, mem_load_acquire(&entry->end));
+    mem_store_release(&target->when, due_ns);                           /* E11 plan */
+    mem_store_release(&target->start, mem_load_acquire(&entry->start)); /* E11 plan */
+    mem_store_release(&target->end, mem_load_acquire(&entry->end));     /* E11 plan */
     uint64_t plan = plan_move(index, entry_generation(word), due_ns != 0);
-    mem_store_release(&target->plan, plan);
+    mem_store_release(&target->plan, plan); /* E11 plan */
     uint64_t planned = entry_make(GROUP_PLANNED, bits, worker->owner, entry_attempt(word) - (attempt_back ? 1 : 0),
                                   entry_generation(reserved));
     mem_store_release(&target->word, planned);                                               /* E11 plan */
